@@ -1,0 +1,32 @@
+"""Builds the package from `settings.ini`, the one place where name, version and requirements are written."""
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ini = ConfigParser(delimiters=["="])
+ini.read("settings.ini", encoding="utf-8")
+cfg = ini["DEFAULT"]
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    keywords=cfg["keywords"].split(),
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    license="Apache-2.0",
+    classifiers=["Intended Audience :: Science/Research", "Programming Language :: Python :: 3",
+                 "Topic :: Multimedia :: Sound/Audio :: Analysis", "Topic :: Scientific/Engineering :: Artificial Intelligence"],
+    python_requires=">=" + cfg["min_python"],
+    packages=find_packages(include=["emotion_ser", "emotion_ser.*"]),
+    install_requires=shlex.split(cfg["requirements"]),
+    extras_require={"dev": shlex.split(cfg["dev_requirements"])},
+    entry_points={"console_scripts": shlex.split(cfg["console_scripts"]),
+                  "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    zip_safe=False,
+)
