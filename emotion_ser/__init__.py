@@ -1,1 +1,18 @@
+"""Speech emotion recognition as a study: the names most used, each loaded when first needed."""
 __version__ = "0.1.0"
+
+from importlib import import_module
+
+_HOME = {"load_corpus": "data", "download_ravdess": "data", "make_split": "data", "load_waveform": "preprocess", "Encoder": "embed",
+         "AcousticEncoder": "embed", "load_encoder": "embed", "embed_corpus": "embed", "EmotionHead": "head", "load_head": "head",
+         "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study"}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    "Import torch and the like only when something that needs them is asked for (PEP 562)"
+    if name not in _HOME: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__(): return sorted({*globals(), *_HOME})

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['POOLINGS', 'HOP', 'DEFAULT_ENCODER', 'REVISIONS', 'FAMILIES', 'UNUSED', 'WHISPER_WINDOW', 'EncoderError',
            'parse_layers', 'FrozenEncoder', 'pitch', 'chroma', 'spectral_shape', 'acoustic_frames', 'one_thread',
-           'AcousticEncoder', 'Encoder', 'Embeddings', 'embed_corpus', 'project', 'neighbours_share', 'plot_map']
+           'AcousticEncoder', 'Encoder', 'load_encoder', 'Embeddings', 'embed_corpus', 'project', 'neighbours_share',
+           'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-f0759a
 import hashlib, json, os, tempfile, time
@@ -235,7 +236,7 @@ class Encoder(FrozenEncoder):
         self.kind = model.config.model_type
         model = model.get_encoder() if self.kind == "whisper" else model
         self.blocks_owner = model if self.kind == "whisper" else model.encoder
-        super().__init__(name, len(self.blocks_owner.layers), model.config.hidden_size, layers, pooling)
+        super().__init__(Path(name).name if Path(name).is_dir() else name, len(self.blocks_owner.layers), model.config.hidden_size, layers, pooling)
         self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype, device=self.device.type, version=1)
@@ -303,6 +304,15 @@ def _layer_stats(encoder, waveforms):
 
 
 Encoder.layer_stats = _layer_stats
+
+# %% ../nbs/02_embed.ipynb #load_encoder
+def load_encoder(
+    name: str = "acoustic",  # `acoustic`, a hub name or a local folder
+    layers="last",  # see `parse_layers`
+    pooling: str = "mean+std",  # `mean`, or `mean+std` over time
+) -> FrozenEncoder:
+    "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"
+    return AcousticEncoder(layers, pooling) if name == "acoustic" else Encoder.from_pretrained(name, layers, pooling)
 
 # %% ../nbs/02_embed.ipynb #_shelf
 def _shelf(cache_dir, encoder, how):

@@ -1,0 +1,53 @@
+# `make study` and `make test` set up all they need in .venv; both are safe to repeat.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help study test notebooks readme results lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
+
+.venv/study: settings.ini setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("emotion_ser needs Python 3.10 or later; try make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/test: .venv/study
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+study: .venv/study  ## install, run the study on the embedded corpus, print its metrics
+	$(BIN)/emotion_ser study --out runs/sample
+
+test: .venv/test  ## install with the development extras, run every cell and every test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/cells.py
+	$(BIN)/python -m pytest
+
+notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, and write README.md
+	$(BIN)/nbdev_export
+	cd nbs && for n in [0-9]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n || exit 1; done
+	$(BIN)/nbdev_clean
+	$(MAKE) readme
+
+readme: .venv/test  ## README.md from nbs/index.ipynb
+	$(BIN)/jupyter nbconvert --to markdown --config nbs/readme.py nbs/index.ipynb --output-dir . --output README
+
+ENCODER ?= models/whisper-base
+results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or a download; ENCODER=a hub name or a folder)
+	set -e; for encoder in $(ENCODER) acoustic; do for protocol in random actors; do for recipe in seed tuned; do \
+	  run=$$(basename $$encoder)_$${protocol}_$$recipe; \
+	  $(BIN)/emotion_ser study --corpus ravdess --encoder $$encoder --protocol $$protocol --recipe $$recipe --out runs/$$run; \
+	  mkdir -p nbs/results/$$run; \
+	  cp runs/$$run/metrics.json runs/$$run/history.csv runs/$$run/predictions.csv runs/$$run/confusion_matrix.png nbs/results/$$run/; \
+	done; done; done
+
+lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
+	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
+	$(PYTHON) -c 'import configparser as c; i = c.ConfigParser(); i.read("settings.ini"); s = i["DEFAULT"]; print("\n".join((s["requirements"] + " " + s["dev_requirements"]).split()))' > .venv/lock/in.txt
+	.venv/lock/bin/uv pip compile --universal --python-version 3.10 --no-annotate --no-header -q .venv/lock/in.txt -o .venv/lock/out.txt
+	(echo "# Exact versions for Python 3.10 and later, every platform: \`make lock\` writes this file."; cat .venv/lock/out.txt) > constraints.txt
+
+clean:  ## remove the environment and what runs left behind
+	rm -rf .venv runs build dist *.egg-info

@@ -1,0 +1,128 @@
+"""The command as a user runs it: results, repeatability, interruption, and every failure in one line."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import emotion_ser
+
+from emotion_ser.data import make_sample_corpus
+
+FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/head.json", "model/head.safetensors"}
+
+
+def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def metrics(folder, without=("seconds",)):
+    found = json.loads((folder / "metrics.json").read_text())
+    return {key: value for key, value in found.items() if key not in without}
+
+
+def fails(done, *said, status=1):
+    "The command ended in one line that says what to do, and no traceback"
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for part in said: assert part in last, last
+
+
+def test_two_runs_are_the_same(small, tmp_path):
+    for out in ("A", "B"):
+        done = emotion_ser("study", "--corpus", small, "--seed", 1, "--out", tmp_path / out, check=True)
+        assert "uar" in done.stdout and str(tmp_path / out) in done.stdout.replace("\n", "")
+        assert files(tmp_path / out) == FILES
+    assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
+    for name in FILES - {"metrics.json"}: assert (tmp_path / "A" / name).read_bytes() == (tmp_path / "B" / name).read_bytes(), name
+
+
+def test_metrics_say_how_they_were_made(small, tmp_path):
+    emotion_ser("study", "--corpus", small, "--protocol", "actors", "--recipe", "seed", "--emotions", "happy,sad", "--out", tmp_path / "A", check=True)
+    found = metrics(tmp_path / "A")
+    assert found["corpus"] == "sample (synthetic)" and found["labels"] == ["happy", "sad"]
+    assert [found[f"n_{part}"] for part in ("train", "valid", "test")] == [64, 32, 32]
+    assert found["config"]["protocol"] == "actors" and "--recipe seed" in found["command"] and found["versions"]["torch"]
+    assert set(found["intervals"]) == {"accuracy", "macro_precision", "macro_recall", "macro_f1", "uar"}
+
+
+def test_the_doubled_archive_gives_the_same_metrics(small, tmp_path):
+    doubled = tmp_path / "kaggle"
+    shutil.copytree(small, doubled)
+    shutil.copytree(small, doubled / "audio_speech_actors_01-24")
+    single = emotion_ser("study", "--corpus", small, "--out", tmp_path / "A", check=True)
+    twice = emotion_ser("study", "--corpus", doubled, "--out", tmp_path / "B", check=True)
+    assert "copies" not in single.stderr and "480 files hold 240 clips" in twice.stderr
+    apart = ("seconds", "config", "command")
+    assert metrics(tmp_path / "A", apart) == metrics(tmp_path / "B", apart)
+    assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
+
+
+def test_a_killed_run_resumes(tmp_path, own_cache):
+    corpus = make_sample_corpus(tmp_path / "corpus", seed=3)
+    command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", str(corpus), "--out"]
+    victim = subprocess.Popen([*command, str(tmp_path / "A")], stderr=subprocess.DEVNULL, start_new_session=True)
+    shards = lambda: list(own_cache.rglob("*.safetensors"))
+    while not shards() and victim.poll() is None: time.sleep(0.05)
+    os.killpg(victim.pid, signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    kept = {shard: shard.stat().st_mtime_ns for shard in shards()}
+    emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
+    assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards()}.items()  # what was there was used, not made again
+    emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "B", check=True, EMOTION_SER_CACHE=str(tmp_path / "undisturbed"))
+    assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
+    assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
+
+
+def test_bad_clips_are_named_and_left_out(small, tmp_path):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(small, corpus)
+    clips = sorted(corpus.rglob("*.wav"))
+    clips[0].write_text("not a recording")
+    clips[1].write_bytes(clips[1].read_bytes()[:9000])
+    done = emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
+    assert f"{clips[0].name}: not audio" in done.stderr and f"{clips[1].name}: cut short" in done.stderr
+    assert metrics(tmp_path / "A")["n_skipped"] == 1
+
+
+def test_corpora_that_cannot_be_used(small, tmp_path):
+    (tmp_path / "empty").mkdir()
+    fails(emotion_ser("study", "--corpus", tmp_path / "empty"), "no .wav or .flac file", "emotion_ser download")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/notes.wav").write_text("not a recording")
+    fails(emotion_ser("study", "--corpus", tmp_path / "text"), "notes.wav")
+    (tmp_path / "ravdess").mkdir()
+    (tmp_path / "ravdess/03-01-05-02-01-01-12.wav").write_text("not a recording")
+    fails(emotion_ser("study", "--corpus", tmp_path / "ravdess"), "03-01-05-02-01-01-12.wav", "not audio")
+    shutil.copytree(small / "Actor_01", tmp_path / "one/Actor_01")
+    for protocol in ("random", "actors"):
+        fails(emotion_ser("study", "--corpus", tmp_path / "one", "--protocol", protocol), "1 of the 3 speakers", "actor 1")
+    fails(emotion_ser("study", "--corpus", tmp_path / "nowhere"), "no such folder")
+
+
+@pytest.mark.parametrize("options, said", [
+    (["--emotions", "happy,bored"], "no clip is labelled bored"), (["--layers", "7"], "layers 0 to 0"),
+    (["--layers", "top"], "last, all"), (["--encoder", "/nowhere/at/all"], "cannot be loaded")])
+def test_options_that_cannot_be_used(small, options, said):
+    fails(emotion_ser("study", "--corpus", small, *options, HF_HUB_OFFLINE="1"), said)
+
+
+def test_out_must_be_a_folder(small, tmp_path):
+    (tmp_path / "taken").write_text("")
+    fails(emotion_ser("study", "--corpus", small, "--out", tmp_path / "taken"), "a file, not a folder")
+
+
+def test_help_teaches_and_does_not_wait_for_torch():
+    done = emotion_ser("study", "--help", check=True)
+    for option in ("--corpus", "--encoder", "--layers", "--pooling", "--recipe", "--protocol", "--emotions", "--seed", "--out"): assert option in done.stdout
+    code = "import sys, emotion_ser.cli; sys.exit(bool({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_unknown_choice_lists_the_choices():
+    done = emotion_ser("study", "--recipe", "grandma", COLUMNS="200")
+    assert done.returncode == 2 and "'tuned', 'seed'" in done.stderr and "Traceback" not in done.stderr

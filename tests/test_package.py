@@ -1,0 +1,80 @@
+"""Notebooks, package, README and wheel agree, and the check of the notebooks can fail."""
+import json
+import shutil
+import sys
+
+import pytest
+from conftest import ROOT, run
+
+import emotion_ser
+
+
+@pytest.fixture
+def copy(tmp_path):
+    "The project's sources in a folder of their own"
+    for name in ("nbs", "emotion_ser", "tests"): shutil.copytree(ROOT / name, tmp_path / "copy" / name, ignore=shutil.ignore_patterns("__pycache__", "_proc"))
+    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE", "constraints.txt"): shutil.copy(ROOT / name, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def sources(folder): return {p.relative_to(folder).as_posix(): p.read_bytes() for kind in ("nbs/*.ipynb", "emotion_ser/*.py") for p in folder.glob(kind)}
+
+
+def nbdev(command, folder): return run(sys.executable, "-c", f"from nbdev.cli import *; from nbdev.{command} import *; nbdev_{command}()", cwd=folder)
+
+
+def test_notebooks_and_package_agree(copy):
+    before = sources(copy)
+    assert len(before) > 15
+    for command in ("clean", "doclinks"):
+        code = {"clean": "from nbdev.clean import nbdev_clean; nbdev_clean()", "doclinks": "from nbdev.doclinks import nbdev_export; nbdev_export()"}[command]
+        run(sys.executable, "-c", code, cwd=copy, check=True, PYTHONPATH=str(copy))
+    after = sources(copy)
+    assert [name for name in after if after[name] != before.get(name)] == []
+
+
+def test_readme_is_the_index(copy):
+    run(sys.executable, "-m", "jupyter", "nbconvert", "--to", "markdown", "--config", "nbs/readme.py", "nbs/index.ipynb", "--output-dir", ".",
+        "--output", "made", cwd=copy, check=True)
+    assert (copy / "made.md").read_text() == (ROOT / "README.md").read_text()
+
+
+def test_a_failing_cell_fails_the_check(copy):
+    for notebook in (copy / "nbs").glob("*.ipynb"):
+        if notebook.name != "03_head.ipynb": notebook.unlink()
+    tested = lambda: run(sys.executable, "tests/cells.py", cwd=copy)
+    good = tested()
+    assert good.returncode == 0 and "03_head.ipynb: " in good.stdout, good.stdout + good.stderr
+    notebook = json.loads((copy / "nbs/03_head.ipynb").read_text())
+    notebook["cells"][-1]["source"] = ["assert 1 == 2"]
+    (copy / "nbs/03_head.ipynb").write_text(json.dumps(notebook))
+    assert tested().returncode != 0
+    for cell in notebook["cells"]: cell["source"] = ["#| eval: false\n", "pass"] if cell["cell_type"] == "code" else cell["source"]
+    (copy / "nbs/03_head.ipynb").write_text(json.dumps(notebook))
+    silent = tested()
+    assert silent.returncode != 0 and "no cell ran" in silent.stderr
+
+
+def test_the_handful_is_importable_and_light():
+    code = "import sys, emotion_ser; sys.exit(bool({'torch', 'transformers', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)))"
+    assert run(sys.executable, "-c", code).returncode == 0
+    for name in emotion_ser.__all__: assert getattr(emotion_ser, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"): emotion_ser.nonsense
+
+
+def test_the_wheel_works_elsewhere(copy, tmp_path):
+    "sdist, wheel from it, a fresh environment that borrows this one's dependencies, a study outside the repository"
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", copy, check=True)
+    wheel, = (tmp_path / "dist").glob("*.whl")
+    run(sys.executable, "-m", "venv", tmp_path / "venv", check=True)
+    python = tmp_path / "venv/bin/python"
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout.strip()
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, check=True)
+    borrowed = run(sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout
+    (tmp_path / "venv/borrowed.txt").write_text(borrowed)
+    from pathlib import Path
+    (Path(site) / "borrowed.pth").write_text(borrowed)
+    where = run(python, "-c", "import emotion_ser; print(emotion_ser.__file__)", cwd=tmp_path, check=True).stdout
+    assert str(tmp_path / "venv") in where
+    done = run(tmp_path / "venv/bin/emotion_ser", "study", "--seed", "2", "--out", "A", cwd=tmp_path, check=True)
+    assert "uar" in done.stdout and (tmp_path / "A/metrics.json").is_file()
