@@ -41,7 +41,12 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	  $(BIN)/emotion_ser study --corpus ravdess --encoder $$encoder --protocol $$protocol --recipe $$recipe --out runs/$$run; \
 	  mkdir -p nbs/results/$$run; \
 	  cp runs/$$run/metrics.json runs/$$run/history.csv runs/$$run/predictions.csv runs/$$run/confusion_matrix.png nbs/results/$$run/; \
-	done; done; done
+	done; done; done; \
+	for protocol in random actors; do for seed in 1 2 3 4; do \
+	  run=$$(basename $(ENCODER))_$${protocol}_tuned_seed$$seed; \
+	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --seed $$seed --out runs/$$run; \
+	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json nbs/results/$$run/; \
+	done; done
 
 lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv

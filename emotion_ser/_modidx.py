@@ -153,5 +153,6 @@ d = { 'settings': { 'branch': 'main',
                                    'emotion_ser.train._fit': ('train.html#_fit', 'emotion_ser/train.py'),
                                    'emotion_ser.train._train_epoch': ('train.html#_train_epoch', 'emotion_ser/train.py'),
                                    'emotion_ser.train.cross_validate': ('train.html#cross_validate', 'emotion_ser/train.py'),
+                                   'emotion_ser.train.make_folds': ('train.html#make_folds', 'emotion_ser/train.py'),
                                    'emotion_ser.train.plot_learning_curves': ('train.html#plot_learning_curves', 'emotion_ser/train.py'),
                                    'emotion_ser.train.train_head': ('train.html#train_head', 'emotion_ser/train.py')}}}

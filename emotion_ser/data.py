@@ -19,7 +19,8 @@ import pandas as pd
 import soundfile as sf
 
 # %% ../nbs/00_data.ipynb #corpuserror
-EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]  # in RAVDESS's order of codes, 01 to 08
+EMOTIONS = ["neutral", "calm", "happy", "sad",
+            "angry", "fearful", "disgust", "surprised"]  # in RAVDESS's order of codes, 01 to 08
 STATEMENTS = ["Kids are talking by the door", "Dogs are sitting by the door"]
 NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
 
@@ -35,11 +36,13 @@ def parse_name(
     found = NAME.fullmatch(name)
     if not found: return None
     modality, channel, emotion, intensity, statement, repetition, actor = map(int, found.groups())
-    return dict(modality=modality, channel=channel, emotion=EMOTIONS[emotion - 1], intensity=["normal", "strong"][intensity - 1],
-                statement=statement, repetition=repetition, actor=actor, gender="male" if actor % 2 else "female")
+    return dict(modality=modality, channel=channel, emotion=EMOTIONS[emotion - 1],
+                intensity=["normal", "strong"][intensity - 1], statement=statement, repetition=repetition,
+                actor=actor, gender="male" if actor % 2 else "female")
 
 # %% ../nbs/00_data.ipynb #_speaker
-# What an emotion changes: pitch and its range (semitones), rise at the end (semitones), tempo, brightness, breath, tremor
+# What an emotion changes: pitch and its range (semitones), rise at the end (semitones), tempo, brightness,
+# breath, tremor
 MOODS = pd.DataFrame({
     "neutral":   [0.0, 0.0, -1.4, 0.00, 0.00, 0.00, 0.00],
     "calm":      [-0.4, -0.4, -1.7, -0.07, -0.08, 0.07, 0.00],
@@ -50,18 +53,21 @@ MOODS = pd.DataFrame({
     "disgust":   [-2.1, 1.7, -5.6, -0.28, 0.28, 0.07, 0.00],
     "surprised": [6.1, 3.9, 2.8, 0.06, 0.14, 0.04, 0.00]},
     index=["pitch", "range", "rise", "tempo", "bright", "breath", "tremor"]).T
-SPREAD = pd.Series([1.7, 1.0, 1.6, 0.10, 0.16, 0.08, 0.10], MOODS.columns)  # how far one speaker's mood strays from these
+SPREAD = pd.Series([1.7, 1.0, 1.6, 0.10, 0.16, 0.08, 0.10],
+                   MOODS.columns)  # how far one speaker's mood strays from these
 
 
 def _speaker(rng, male):
-    "A voice: median pitch (Hz), four formant scales, tempo, brightness, breath, and a personal version of every mood"
+    "A voice: median pitch (Hz), four formant scales, tempo, brightness, breath, and its own form of each mood"
     strays = pd.DataFrame(rng.normal(size=MOODS.shape) * SPREAD.values, MOODS.index, MOODS.columns)
-    return dict(f0=(115 if male else 205) * 2 ** rng.normal(0, 0.18), tract=(1.0 if male else 1.16) * 2 ** rng.normal(0, [0.14] * 4),
+    return dict(f0=(115 if male else 205) * 2 ** rng.normal(0, 0.18),
+                tract=(1.0 if male else 1.16) * 2 ** rng.normal(0, [0.14] * 4),
                 tempo=rng.normal(1, 0.12), bright=rng.normal(0.5, 0.25), breath=abs(rng.normal(0.05, 0.10)),
                 moods=MOODS * rng.uniform(0.8, 1.2) + strays)
 
 # %% ../nbs/00_data.ipynb #_source
-VOWELS = {"a": (730, 1090, 2440, 3400), "e": (530, 1840, 2480, 3500), "i": (270, 2290, 3010, 3600), "o": (570, 840, 2410, 3300),
+VOWELS = {"a": (730, 1090, 2440, 3400), "e": (530, 1840, 2480, 3500),
+          "i": (270, 2290, 3010, 3600), "o": (570, 840, 2410, 3300),
           "u": (300, 870, 2240, 3200)}  # formants in Hz, after Peterson & Barney (1952)
 SYLLABLES = ["iaoieao", "aiieaio"]  # two sentences, as in RAVDESS
 
@@ -93,10 +99,12 @@ def _utter(rng, voice, clip, rate=16000):
     t = np.linspace(0, 1, sizes.sum())
     seconds = np.arange(sizes.sum()) / rate
     accents = np.interp(t, np.linspace(0, 1, 7), rng.normal(0, 1, 7)) * (1.2 + np.clip(mood["range"], -0.9, 4))
-    semitones = mood.pitch + accents + mood.rise * t**2 + np.clip(mood.tremor, 0, 1) * 1.5 * np.sin(2 * np.pi * 6 * seconds)
+    semitones = (mood.pitch + accents + mood.rise * t**2
+                 + np.clip(mood.tremor, 0, 1) * 1.5 * np.sin(2 * np.pi * 6 * seconds))
     breath = max(0, voice["breath"] + mood.breath)
     source = _source(rng, voice["f0"] * 2 ** (semitones / 12), voice["bright"] + mood.bright, breath, rate)
-    parts = [_syllable(s, v, voice["tract"], rate) for s, v in zip(np.split(source, np.cumsum(sizes)[:-1]), vowels)]
+    parts = [_syllable(s, v, voice["tract"], rate)
+             for s, v in zip(np.split(source, np.cumsum(sizes)[:-1]), vowels)]
     sound = np.concatenate([np.zeros(rate // 20), *parts, np.zeros(rate // 20)])
     sound = sound / np.abs(sound).max() + rng.normal(0, 0.003, len(sound))
     return 0.7 * sound / np.abs(sound).max() * rng.uniform(0.5, 1)
@@ -126,10 +134,11 @@ def make_sample_corpus(
     seed: int = 0,  # the same seed gives the same bytes
     actors: int = 24,  # how many speakers, at most 24
 ) -> Path:  # the folder
-    "The embedded default corpus: synthetic speakers x 60 clips in RAVDESS's naming, 16 kHz. It says nothing about people"
+    "The embedded default corpus: synthetic speakers x 60 RAVDESS-named clips, 16 kHz; says nothing of people"
     folder, note = Path(folder), dict(corpus="sample (synthetic)", seed=seed, actors=actors, version=1)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == note: return folder
-    if folder.exists() and any(folder.iterdir()): raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
         for actor in range(1, actors + 1): _write_speaker(Path(making), seed, actor)
@@ -163,9 +172,10 @@ def players(
 ):  # an HTML object that notebooks show as a row of captioned players
     "Listen to several clips, side by side"
     from IPython.display import HTML
-    figure = ('<figure style="margin:0"><figcaption>{0}</figcaption><audio controls preload="metadata" aria-label="{0}" '
-              'style="width:220px" src="{1}"></audio></figure>')
-    row = "".join(figure.format(escape(str(caption)), _mp3(source, seconds)) for caption, source in clips.items())
+    figure = ('<figure style="margin:0"><figcaption>{0}</figcaption><audio controls preload="metadata" '
+              'aria-label="{0}" style="width:220px" src="{1}"></audio></figure>')
+    row = "".join(figure.format(escape(str(caption)), _mp3(source, seconds))
+                  for caption, source in clips.items())
     return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:12px">{row}</div>')
 
 # %% ../nbs/00_data.ipynb #clip_facts
@@ -175,7 +185,9 @@ def clip_facts(
     "What the file itself says. Raises `CorpusError` with the file's name if it is not audio"
     data = Path(path).read_bytes()
     try: info = sf.info(io.BytesIO(data))
-    except sf.LibsndfileError: raise CorpusError(f"{path}: {'an empty file' if not data else 'not audio that libsndfile can read'}") from None
+    except sf.LibsndfileError:
+        raise CorpusError(f"{path}: "
+                          f"{'an empty file' if not data else 'not audio that libsndfile can read'}") from None
     return dict(duration=info.frames / info.samplerate, sampling_rate=info.samplerate, channels=info.channels,
                 content=hashlib.blake2b(data, digest_size=16).hexdigest())
 
@@ -185,10 +197,13 @@ def audio_files(
 ) -> list[Path]:  # sorted; hidden files and folders (and macOS's `._` shadows) left out
     "Every .wav and .flac file of a folder"
     folder = Path(folder)
-    if not folder.is_dir(): raise CorpusError(f"{folder}: no such folder; `emotion_ser download ravdess` fetches the corpus")
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: no such folder; `emotion_ser download ravdess` fetches the corpus")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".wav", ".flac") and p.is_file())
     found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    if not found: raise CorpusError(f"{folder}: no .wav or .flac file in it; `emotion_ser download ravdess` fetches the corpus")
+    if not found:
+        raise CorpusError(f"{folder}: no .wav or .flac file in it; "
+                          "`emotion_ser download ravdess` fetches the corpus")
     return found
 
 
@@ -211,8 +226,10 @@ def _drop_copies(manifest, report):
         first = manifest.path[name == differ.idxmax()].tolist()
         raise CorpusError(f"one clip name, different recordings: {first[0]} and {first[1]}; keep one of them")
     depth = manifest.path.map(lambda p: len(Path(p).parts))
-    kept = manifest.assign(depth=depth, name=name).sort_values(["depth", "path"]).drop_duplicates("name").sort_values("name")
-    if len(kept) < len(manifest): report(f"{len(manifest)} files hold {len(kept)} clips: {len(manifest) - len(kept)} copies are left out")
+    kept = (manifest.assign(depth=depth, name=name).sort_values(["depth", "path"])
+            .drop_duplicates("name").sort_values("name"))
+    if len(kept) < len(manifest):
+        report(f"{len(manifest)} files hold {len(kept)} clips: {len(manifest) - len(kept)} copies are left out")
     return kept.drop(columns=["depth", "name"]).reset_index(drop=True)
 
 
@@ -221,7 +238,8 @@ def _report_twins(manifest, report):
     for _, twins in manifest[manifest.duplicated("content", keep=False)].groupby("content"):
         names = [Path(p).stem for p in twins.path]
         labels = sorted(set(twins.emotion))
-        if len(labels) > 1: raise CorpusError(f"one recording under two labels ({' and '.join(labels)}): {' and '.join(names)}")
+        if len(labels) > 1:
+            raise CorpusError(f"one recording under two labels ({' and '.join(labels)}): {' and '.join(names)}")
         report(f"{' and '.join(names)} are the same recording: kept on one side of every split")
 
 # %% ../nbs/00_data.ipynb #_report_missing
@@ -232,10 +250,12 @@ def _report_missing(manifest, report):
     actors = [a for a, names in missing.items() if len(names) == 60]
     clips = [n for a, names in missing.items() if a not in actors for n in names]
     if actors: report(f"actors missing: {', '.join(map(str, actors))}")
-    if clips: report(f"{len(clips)} clips missing: {', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''}")
+    if clips:
+        report(f"{len(clips)} clips missing: {', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''}")
 
 # %% ../nbs/00_data.ipynb #_corpus_name
-COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration", "sampling_rate", "channels", "content"]
+COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
+           "sampling_rate", "channels", "content"]
 
 
 def _corpus_name(folder, otherwise):
@@ -247,14 +267,17 @@ def _corpus_name(folder, otherwise):
 def prepare_ravdess(
     folder: str | Path,  # RAVDESS in any nesting (Zenodo's, Kaggle's), .wav or .flac
     report=print,  # called with each sentence worth telling: files left out, copies, twins, missing clips
-) -> pd.DataFrame:  # one row per speech clip, sorted by clip name; columns as in `COLUMNS`; `.attrs["corpus"]` names the corpus
-    "The manifest of a RAVDESS folder: speech only, one row per clip. Raises `CorpusError` if there is nothing to learn from"
+) -> pd.DataFrame:  # one row per clip, sorted by name; columns: `COLUMNS`; `.attrs["corpus"]` names the corpus
+    "A RAVDESS folder's manifest: a row per speech clip. Raises `CorpusError` if there is nothing to learn from"
     files = audio_files(folder)
     rows = [{"path": str(p), **said} for p in files if (said := parse_name(p.stem))]
-    if len(rows) < len(files): report(f"{len(files) - len(rows)} files do not have a RAVDESS name and are left out")
+    if len(rows) < len(files):
+        report(f"{len(files) - len(rows)} files do not have a RAVDESS name and are left out")
     speech = [r for r in rows if (r["modality"], r["channel"]) == (3, 1)]
     if len(speech) < len(rows): report(f"{len(rows) - len(speech)} song and video clips are left out")
-    if not speech: raise CorpusError(f"{folder}: no RAVDESS speech clip (names like 03-01-05-02-01-01-12.wav) among {len(files)} audio files")
+    if not speech:
+        raise CorpusError(f"{folder}: no RAVDESS speech clip (names like 03-01-05-02-01-01-12.wav) "
+                          f"among {len(files)} audio files")
     manifest = _drop_copies(_with_facts(speech, report), report)[COLUMNS]
     _report_twins(manifest, report)
     _report_missing(manifest, report)
@@ -266,17 +289,22 @@ def _folder_rows(folder):
     "Path, label and speaker from `label/clip` or `label/speaker/clip`"
     for path in audio_files(folder):
         where = path.relative_to(folder).parts
-        if len(where) < 2: raise CorpusError(f"{path}: lies outside a label; put the clips in one sub-folder per label, for example angry/{path.name}")
+        if len(where) < 2:
+            raise CorpusError(f"{path}: lies outside a label; put the clips in one sub-folder per label, "
+                              f"for example angry/{path.name}")
         yield dict(path=str(path), emotion=where[0], actor=where[1] if len(where) > 2 else None)
 
 
 def _csv_rows(file):
     "Path, label and speaker from a CSV; relative paths start at the CSV's folder"
     try: table = pd.read_csv(file, dtype=str)
-    except (ValueError, UnicodeDecodeError) as error: raise CorpusError(f"{file}: not a readable CSV ({error})") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{file}: not a readable CSV ({error})") from None
     if lacking := [c for c in ("path", "label") if c not in table]:
-        raise CorpusError(f"{file}: no column {' and '.join(lacking)}; it needs path, label and, if known, speaker")
-    if table[["path", "label"]].isna().any(axis=None): raise CorpusError(f"{file}: a row lacks its path or label")
+        raise CorpusError(f"{file}: no column {' and '.join(lacking)}; "
+                          "it needs path, label and, if known, speaker")
+    if table[["path", "label"]].isna().any(axis=None):
+        raise CorpusError(f"{file}: a row lacks its path or label")
     speakers = table.speaker if "speaker" in table else [None] * len(table)
     for path, label, speaker in zip(table.path, table.label, speakers):
         yield dict(path=str(Path(file).parent / path), emotion=label, actor=speaker)
@@ -293,7 +321,8 @@ def prepare_folder(
     kept = manifest.drop_duplicates(["content", "emotion", "actor"], ignore_index=True)
     if len(kept) < len(manifest): report(f"{len(manifest) - len(kept)} exact copies are left out")
     _report_twins(kept, report)
-    if kept.emotion.nunique() < 2: raise CorpusError(f"{source}: one label only ({kept.emotion[0]}); there is nothing to tell apart")
+    if kept.emotion.nunique() < 2:
+        raise CorpusError(f"{source}: one label only ({kept.emotion[0]}); there is nothing to tell apart")
     kept.attrs["corpus"] = source.resolve().name
     return kept
 
@@ -316,17 +345,22 @@ def _fetch(folder, base_url, md5, retries, progress):
     pooch.get_logger().setLevel("WARNING")
     shelf = pooch.create(folder, base_url, registry={RAVDESS_ARCHIVE: f"md5:{md5}"}, retry_if_failed=retries)
     try: return Path(shelf.fetch(RAVDESS_ARCHIVE, progressbar=progress))
-    except requests.exceptions.RequestException as error: reason = f"could not be fetched ({type(error).__name__})"
-    except ValueError: reason = "what arrived is not the released archive (its MD5 differs: cut short, or changed)"
-    raise CorpusError(f"{base_url}{RAVDESS_ARCHIVE}: {reason}; nothing was kept: check the network and run the same command again")
+    except requests.exceptions.RequestException as error:
+        reason = f"could not be fetched ({type(error).__name__})"
+    except ValueError:
+        reason = "what arrived is not the released archive (its MD5 differs: cut short, or changed)"
+    raise CorpusError(f"{base_url}{RAVDESS_ARCHIVE}: {reason}; nothing was kept: "
+                      "check the network and run the same command again")
 
 # %% ../nbs/00_data.ipynb #_unpack
 def _unpack(archive, folder):
     "Unpack a zip into a new folder; refuse members that would leave it"
-    with zipfile.ZipFile(archive) as packed, tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as making:
+    with (zipfile.ZipFile(archive) as packed,
+          tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as making):
         for member in packed.namelist():
             if not (Path(making) / member).resolve().is_relative_to(Path(making).resolve()):
-                raise CorpusError(f"{archive}: its member {member!r} would be written outside the folder; nothing was unpacked")
+                raise CorpusError(f"{archive}: its member {member!r} would be written outside the folder; "
+                                  "nothing was unpacked")
         packed.extractall(making)
         (Path(making) / MARKER).write_text(json.dumps(dict(corpus="RAVDESS", archive=RAVDESS_ARCHIVE)))
         return _move_into_place(Path(making), folder)
@@ -339,10 +373,11 @@ def download_ravdess(
     retries: int = 2,  # how often a broken download is tried again
     progress: bool = True,  # show a progress bar
 ) -> Path:  # the folder with Actor_01 to Actor_24
-    "Fetch RAVDESS's speech archive (208 MB, CC BY-NC-SA 4.0), verify and unpack it. Raises `CorpusError`; a broken try leaves nothing behind"
+    "Fetch, verify and unpack RAVDESS's speech (208 MB, CC BY-NC-SA 4.0). Raises `CorpusError`, keeping nothing"
     folder = Path(folder or default_cache() / "ravdess")
     if (folder / MARKER).is_file(): return folder
-    if folder.exists() and any(folder.iterdir()): raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     return _unpack(_fetch(folder.parent / ".downloads", base_url, md5, retries, progress), folder)
 
@@ -351,11 +386,12 @@ def load_corpus(
     corpus: str | Path = "sample",  # `sample`, `ravdess`, a folder, or a CSV
     report=print,  # called with each sentence worth telling
 ) -> pd.DataFrame:  # the manifest
-    "The manifest of a corpus by name or place. `ravdess` means the folder in `EMOTION_SER_RAVDESS`, else a download"
+    "The manifest of a corpus by name or place. `ravdess`: the folder in `EMOTION_SER_RAVDESS`, else a download"
     if corpus == "sample": return prepare_ravdess(make_sample_corpus(default_cache() / "sample"), report)
     if corpus == "ravdess": corpus = os.environ.get("EMOTION_SER_RAVDESS") or download_ravdess()
     place = Path(corpus)
-    if not place.exists(): raise CorpusError(f"{corpus}: no such folder or file; known by name are sample and ravdess")
+    if not place.exists():
+        raise CorpusError(f"{corpus}: no such folder or file; known by name are sample and ravdess")
     named = place.is_dir() and any(parse_name(p.stem) for p in audio_files(place))
     return prepare_ravdess(place, report) if named else prepare_folder(place, report)
 
@@ -366,8 +402,10 @@ def select_emotions(
 ) -> pd.DataFrame:  # the rows with these labels
     "A corpus of fewer emotions. Raises `CorpusError` for a label that the corpus does not have"
     if unknown := [e for e in emotions if e not in set(manifest.emotion)]:
-        raise CorpusError(f"no clip is labelled {', '.join(unknown)}; the labels are {', '.join(label_names(manifest))}")
-    if len(set(emotions)) < 2: raise CorpusError("one emotion cannot be told apart from itself: name two or more")
+        raise CorpusError(f"no clip is labelled {', '.join(unknown)}; "
+                          f"the labels are {', '.join(label_names(manifest))}")
+    if len(set(emotions)) < 2:
+        raise CorpusError("one emotion cannot be told apart from itself: name two or more")
     return manifest[manifest.emotion.isin(emotions)].reset_index(drop=True)
 
 
@@ -379,7 +417,7 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
 # %% ../nbs/00_data.ipynb #split
 @dataclass(frozen=True)
 class Split:
-    "Row numbers of a manifest in three parts. Raises `CorpusError` if a row, a recording or (protocol `actors`) an actor is in two of them"
+    "A manifest's rows in three parts. Raises `CorpusError` if two share a row, recording or (`actors`) actor"
     protocol: str  # `random` or `actors`
     seed: int
     train: np.ndarray  # [n_train] int
@@ -398,7 +436,9 @@ class Split:
         for a, b in (("train", "valid"), ("train", "test"), ("valid", "test")):
             for column in ["row", *columns]:
                 shared = set(whole[column].iloc[self.parts[a]]) & set(whole[column].iloc[self.parts[b]])
-                if shared: raise CorpusError(f"{a} and {b} share {len(shared)} values of {column}, among them {min(shared)}")
+                if shared:
+                    raise CorpusError(f"{a} and {b} share {len(shared)} values of {column}, "
+                                      f"among them {min(shared)}")
         return self
 
 # %% ../nbs/00_data.ipynb #random_split
@@ -408,23 +448,28 @@ def random_split(
     valid: float = 0.15,  # share of the clips
     test: float = 0.15,  # share of the clips
 ) -> Split:
-    "The seed's protocol: stratified by emotion, clip by clip. Recordings that occur twice go to training together"
+    "The seed's protocol: stratified by emotion, clip by clip. Recordings found twice go to training together"
     from sklearn.model_selection import train_test_split
     rows, twins = np.arange(len(manifest)), manifest.duplicated("content", keep=False).to_numpy()
     emotion = manifest.emotion.to_numpy()
-    cut = lambda rows, share: train_test_split(rows, test_size=round(share * len(manifest)), random_state=seed, stratify=emotion[rows])
+    cut = lambda rows, share: train_test_split(rows, test_size=round(share * len(manifest)), random_state=seed,
+                                               stratify=emotion[rows])
     try:
         rest, tested = cut(rows[~twins], test)
         train, validated = cut(rest, valid)
-    except ValueError as error: raise CorpusError(f"{len(manifest)} clips are too few for a stratified split: {error}") from None
+    except ValueError as error:
+        raise CorpusError(f"{len(manifest)} clips are too few for a stratified split: {error}") from None
     train = np.concatenate([train, rows[twins]])
     return Split("random", seed, np.sort(train), np.sort(validated), np.sort(tested)).check(manifest)
 
 # %% ../nbs/00_data.ipynb #_speakers
 def _speakers(manifest, rng):
     "The speakers in random order, genders taking turns so that any run of them is balanced"
-    if manifest.actor.isna().any(): raise CorpusError("some clips have no speaker; the actors protocol needs one for each (see `prepare_folder`)")
-    pools = [rng.permutation(sorted(g.actor.unique())).tolist() for _, g in manifest.groupby("gender", dropna=False)]
+    if manifest.actor.isna().any():
+        raise CorpusError("some clips have no speaker; the actors protocol needs one for each "
+                          "(see `prepare_folder`)")
+    pools = [rng.permutation(sorted(g.actor.unique())).tolist()
+             for _, g in manifest.groupby("gender", dropna=False)]
     order = []
     while any(pools): order += [p.pop() for p in pools if p]
     return order
@@ -436,9 +481,11 @@ def actor_split(
     valid: float = 0.15,  # share of the speakers, at least one
     test: float = 0.15,  # share of the speakers, at least one
 ) -> Split:
-    "Nobody is on two sides: speakers are drawn, balanced by gender. Raises `CorpusError` with fewer than three speakers"
+    "Nobody is on two sides: speakers are drawn, balanced by gender. Raises `CorpusError` with fewer than three"
     order = _speakers(manifest, np.random.default_rng(seed))
-    if len(order) < 3: raise CorpusError(f"{len(order)} speakers are too few to test on one and validate on another: 3 or more are needed")
+    if len(order) < 3:
+        raise CorpusError(f"{len(order)} speakers are too few to test on one and validate on another: "
+                          "3 or more are needed")
     n_test, n_valid = max(1, round(test * len(order))), max(1, round(valid * len(order)))
     who = dict(test=order[:n_test], valid=order[n_test:n_test + n_valid], train=order[n_test + n_valid:])
     rows = {part: np.flatnonzero(manifest.actor.isin(names)) for part, names in who.items()}
@@ -453,11 +500,13 @@ def make_split(
     protocol: str = "random",  # one of `PROTOCOLS`
     seed: int = 0,
 ) -> Split:
-    "A seeded split by the protocol's name. A corpus with one or two known speakers is refused: its figure would speak of them alone"
-    if protocol not in PROTOCOLS: raise CorpusError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    "A seeded split by protocol name. One or two known speakers are refused: the figure would be theirs alone"
+    if protocol not in PROTOCOLS:
+        raise CorpusError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
     speakers = manifest.actor.dropna().unique()
     if 0 < len(speakers) < 3:
-        raise CorpusError(f"only {len(speakers)} of the 3 speakers that a study needs at least (actor {', '.join(map(str, speakers))}); add others")
+        raise CorpusError(f"only {len(speakers)} of the 3 speakers that a study needs at least "
+                          f"(actor {', '.join(map(str, speakers))}); add others")
     return PROTOCOLS[protocol](manifest, seed)
 
 # %% ../nbs/00_data.ipynb #plot_split

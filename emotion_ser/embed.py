@@ -21,7 +21,8 @@ from .data import default_cache
 from .preprocess import MIN_SAMPLES, SAMPLING_RATE, AudioError, load_waveform
 
 # %% ../nbs/02_embed.ipynb #encodererror
-POOLINGS = {"mean": slice(0, 1), "mean+std": slice(0, 2)}  # which of the two statistics over time an embedding holds
+# which of the two statistics over time an embedding holds
+POOLINGS = {"mean": slice(0, 1), "mean+std": slice(0, 2)}
 
 
 class EncoderError(ValueError):
@@ -29,22 +30,25 @@ class EncoderError(ValueError):
 
 
 def parse_layers(
-    layers: str | int | list[int],  # `last`, `all`, one index, several (`3,4,5` or a list); negative ones count from the top
+    layers: str | int | list[int],  # `last`, `all`, one index, several (`3,4,5`, a list); negative from the top
     n_layers: int,  # of the encoder's blocks; layer 0 is what enters the first
 ) -> list[int]:  # indices from 0 to n_layers, rising
     "Which layers a user means. Raises `EncoderError`"
     if layers == "last": return [n_layers]
     if layers == "all": return list(range(n_layers + 1))
     try: wanted = [int(k) for k in (str(layers).split(",") if isinstance(layers, (str, int)) else layers)]
-    except ValueError: raise EncoderError(f"layers {layers!r}: give last, all, or indices such as 3 or 3,4,5") from None
-    if outside := [k for k in wanted if not -n_layers - 1 <= k <= n_layers]: raise EncoderError(f"no layer {outside[0]}: this encoder has layers 0 to {n_layers}")
+    except ValueError:
+        raise EncoderError(f"layers {layers!r}: give last, all, or indices such as 3 or 3,4,5") from None
+    if outside := [k for k in wanted if not -n_layers - 1 <= k <= n_layers]:
+        raise EncoderError(f"no layer {outside[0]}: this encoder has layers 0 to {n_layers}")
     return sorted({k % (n_layers + 1) for k in wanted})
 
 # %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
-    "What turns waveforms into embeddings: has a name, `n_layers` blocks of `width`, chosen `layers` and `pooling`; never trained"
+    "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
     def __init__(self, name, n_layers, width, layers, pooling):
-        if pooling not in POOLINGS: raise EncoderError(f"no pooling {pooling!r}; there are {', '.join(POOLINGS)}")
+        if pooling not in POOLINGS:
+            raise EncoderError(f"no pooling {pooling!r}; there are {', '.join(POOLINGS)}")
         self.name, self.n_layers, self.width, self.pooling = name, n_layers, width, pooling
         self.layers = parse_layers(layers, n_layers)
         self.top = max(self.layers)  # the highest layer that must be computed
@@ -78,8 +82,8 @@ def pitch(
     waveform: torch.Tensor,  # [n_samples] at 16 kHz
     low: float = 60.0,  # Hz
     high: float = 500.0,  # Hz
-) -> tuple[torch.Tensor, torch.Tensor]:  # f0 in Hz [n_frames], and how periodic each frame is, 0 to 1 [n_frames]
-    "Fundamental frequency by normalised autocorrelation (Rabiner 1977), the shortest lag within 10% of the best"
+) -> tuple[torch.Tensor, torch.Tensor]:  # f0 in Hz [n_frames], how periodic each frame is, 0 to 1 [n_frames]
+    "Fundamental frequency by normalised autocorrelation (Rabiner 1977), shortest lag within 10% of the best"
     frames = _frames(waveform, 640) * torch.hann_window(640)
     window = torch.fft.irfft(torch.fft.rfft(torch.hann_window(640), 2048).abs() ** 2)[:640]
     r = torch.fft.irfft(torch.fft.rfft(frames, 2048).abs() ** 2)[:, :640]
@@ -127,7 +131,8 @@ def spectral_shape(
 def _mfcc():
     "20 cepstral coefficients from 40 mel bands"
     import torchaudio
-    return torchaudio.transforms.MFCC(SAMPLING_RATE, n_mfcc=20, melkwargs=dict(n_fft=512, win_length=400, hop_length=HOP, n_mels=40))
+    return torchaudio.transforms.MFCC(SAMPLING_RATE, n_mfcc=20,
+                                      melkwargs=dict(n_fft=512, win_length=400, hop_length=HOP, n_mels=40))
 
 
 def acoustic_frames(
@@ -143,14 +148,16 @@ def acoustic_frames(
     crossings = (_frames(waveform, 400).sign().diff(dim=1) != 0).float().mean(1)[None, :n]
     f0, periodic = (x[None, :n] for x in pitch(waveform))
     semitones = torch.where((periodic > 0.5) & (loud > loud.max() - 40), 12 * torch.log2(f0 / 100), torch.nan)
-    return dict(timbre=torch.cat([timbre, compute_deltas(timbre), compute_deltas(compute_deltas(timbre))]), chroma=chroma(waveform)[:, :n],
-                shape=spectral_shape(power), energy=torch.cat([loud, compute_deltas(loud), crossings]),
-                pitch=torch.cat([semitones, semitones.diff(dim=1, prepend=semitones[:, :1]), periodic, (~semitones.isnan()).float()]))
+    return dict(timbre=torch.cat([timbre, compute_deltas(timbre), compute_deltas(compute_deltas(timbre))]),
+                chroma=chroma(waveform)[:, :n], shape=spectral_shape(power),
+                energy=torch.cat([loud, compute_deltas(loud), crossings]),
+                pitch=torch.cat([semitones, semitones.diff(dim=1, prepend=semitones[:, :1]), periodic,
+                                 (~semitones.isnan()).float()]))
 
 # %% ../nbs/02_embed.ipynb #one_thread
 @contextmanager
 def one_thread():
-    "torch on one thread: for small arrays threads cost more than they give, most of all on a busy machine; and sums keep their order"
+    "torch on one thread: for small arrays more cost more than they give, most when busy; sums keep their order"
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try: yield
@@ -158,7 +165,7 @@ def one_thread():
 
 
 class AcousticEncoder(FrozenEncoder):
-    "The seed's MFCCs, chroma and the like: 84 features every 10 ms, their mean and standard deviation over time. No weights, no download"
+    "The seed's MFCCs, chroma etc.: 84 features every 10 ms, mean and std over time. No weights, no download"
     def __init__(self, layers="last", pooling="mean+std"):
         super().__init__("acoustic", 0, 84, layers, pooling)
         self.fingerprint = dict(encoder="acoustic", version=1)
@@ -202,24 +209,29 @@ def _load(name, revision):
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(name, revision=revision)
-            if config.model_type not in FAMILIES: raise EncoderError(f"{name}: a {config.model_type} model; known are {', '.join(FAMILIES)}")
+            if config.model_type not in FAMILIES:
+                raise EncoderError(f"{name}: a {config.model_type} model; known are {', '.join(FAMILIES)}")
             extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
             model, loaded = AutoModel.from_pretrained(name, revision=revision, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, EncoderError): raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise EncoderError(f"{name}: cannot be loaded ({reason}); give a hub name such as {DEFAULT_ENCODER}, or a folder "
-                           "with config.json, preprocessor_config.json and model.safetensors") from None
+        raise EncoderError(f"{name}: cannot be loaded ({reason}); give a hub name such as "
+                           f"{DEFAULT_ENCODER}, or a folder with config.json, preprocessor_config.json "
+                           "and model.safetensors") from None
     if lacking := [key for key in loaded["missing_keys"] if not any(u in key for u in UNUSED)]:
-        raise EncoderError(f"{name}: the checkpoint lacks {len(lacking)} weights, among them {sorted(lacking)[0]}; they would be random")
+        raise EncoderError(f"{name}: the checkpoint lacks {len(lacking)} weights, among them "
+                           f"{sorted(lacking)[0]}; they would be random")
     return model, extractor, getattr(config, "_commit_hash", None) or revision
 
 # %% ../nbs/02_embed.ipynb #_digest
 def _digest(model, extractor):
     "A fingerprint of every weight and of how the waveform is prepared: what an embedding depends on"
-    h = hashlib.blake2b(json.dumps([str(model.config.model_type), extractor.to_dict()], sort_keys=True, default=str).encode(), digest_size=16)
+    h = hashlib.blake2b(json.dumps([str(model.config.model_type), extractor.to_dict()], sort_keys=True,
+                                   default=str).encode(), digest_size=16)
     for key, weight in sorted(model.state_dict().items()):
-        if not any(u in key for u in UNUSED): h.update(key.encode() + weight.detach().float().contiguous().numpy().tobytes())
+        if not any(u in key for u in UNUSED):
+            h.update(key.encode() + weight.detach().float().contiguous().numpy().tobytes())
     return h.hexdigest()
 
 
@@ -231,16 +243,20 @@ def _catch_layers(blocks, caught):
 
 # %% ../nbs/02_embed.ipynb #encoder
 class Encoder(FrozenEncoder):
-    "A frozen pretrained speech encoder of the wav2vec 2.0 family (Baevski et al. 2020) or of Whisper (Radford et al. 2022)"
-    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32", device=None):
+    "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
+    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
+                 device=None):
         self.kind = model.config.model_type
         model = model.get_encoder() if self.kind == "whisper" else model
         self.blocks_owner = model if self.kind == "whisper" else model.encoder
-        super().__init__(Path(name).name if Path(name).is_dir() else name, len(self.blocks_owner.layers), model.config.hidden_size, layers, pooling)
+        super().__init__(Path(name).name if Path(name).is_dir() else name, len(self.blocks_owner.layers),
+                         model.config.hidden_size, layers, pooling)
         self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype, device=self.device.type, version=1)
-        self.blocks_owner.layers = self.blocks_owner.layers[:max(1, self.top)]  # what lies above is never computed
+        self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
+                                device=self.device.type, version=1)
+        # what lies above is never computed
+        self.blocks_owner.layers = self.blocks_owner.layers[:max(1, self.top)]
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
 
     @classmethod
@@ -249,7 +265,7 @@ class Encoder(FrozenEncoder):
         name: str = DEFAULT_ENCODER,  # a hub name or a local folder
         layers="last",  # see `parse_layers`
         pooling: str = "mean",  # `mean`, or `mean+std` over time
-        revision: str | None = None,  # a commit of the hub; default: the pinned one of `REVISIONS`, else the newest
+        revision: str | None = None,  # a commit of the hub; default: the pinned one (`REVISIONS`), or newest
         dtype: str = "float32",  # `float32`, or `bfloat16` where the machine has it
         device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
     ):  # an `Encoder`
@@ -262,7 +278,7 @@ WHISPER_WINDOW = 30 * SAMPLING_RATE  # samples: as many positions as Whisper has
 
 
 def _whisper_forward(model, mel):
-    "Whisper's encoder over exactly the frames there are: mel [n_clips, n_mels, n_frames] -> [n_clips, n_frames / 2, width]"
+    "Whisper's encoder on just these frames: mel [n_clips, n_mels, n_frames] -> [n_clips, n_frames / 2, width]"
     x = torch.nn.functional.gelu(model.conv1(mel))
     x = torch.nn.functional.gelu(model.conv2(x)).transpose(1, 2)
     x = x + model.embed_positions.weight[: x.shape[1]]
@@ -286,7 +302,8 @@ def _hidden_states(encoder, waveforms):
     hooks = _catch_layers(encoder.blocks_owner.layers, caught)
     try:
         inputs = _inputs(encoder, waveforms)
-        out = _whisper_forward(encoder.model, inputs) if encoder.kind == "whisper" else encoder.model(inputs).last_hidden_state
+        out = (_whisper_forward(encoder.model, inputs) if encoder.kind == "whisper"
+               else encoder.model(inputs).last_hidden_state)
     finally:
         for hook in hooks: hook.remove()
     if encoder.top == encoder.n_layers: caught[-1] = out
@@ -296,7 +313,8 @@ def _hidden_states(encoder, waveforms):
 def _layer_stats(encoder, waveforms):
     "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and standard deviation over time"
     window = WHISPER_WINDOW if encoder.kind == "whisper" else waveforms.shape[1]
-    pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1) if w.shape[1] >= MIN_SAMPLES]
+    pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1)
+              if w.shape[1] >= MIN_SAMPLES]
     with torch.inference_mode():
         heard = [torch.stack(_hidden_states(encoder, w), 1).float() for w in pieces]
         frames = torch.cat(heard, dim=2)  # [n_clips, top + 1, n_frames, width]
@@ -312,13 +330,15 @@ def load_encoder(
     pooling: str = "mean+std",  # `mean`, or `mean+std` over time
 ) -> FrozenEncoder:
     "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"
-    return AcousticEncoder(layers, pooling) if name == "acoustic" else Encoder.from_pretrained(name, layers, pooling)
+    return (AcousticEncoder(layers, pooling) if name == "acoustic"
+            else Encoder.from_pretrained(name, layers, pooling))
 
 # %% ../nbs/02_embed.ipynb #_shelf
 def _shelf(cache_dir, encoder, how):
     "The folder for this encoder's work on waveforms normalised in this way"
     key = json.dumps({**encoder.fingerprint, "normalise": how, "rate": SAMPLING_RATE}, sort_keys=True)
-    folder = Path(cache_dir or default_cache() / "embeddings") / f"{encoder.fingerprint['encoder']}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
+    folder = (Path(cache_dir or default_cache() / "embeddings")
+              / f"{encoder.fingerprint['encoder']}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -333,12 +353,13 @@ def _write_shard(shelf, stats):
 
 
 def _on_shelf(shelf, top):
-    "Content hash -> the shard that holds it, for clips known at least up to layer `top`; an unreadable shard counts as absent"
+    "Content hash -> the shard that holds it, at least up to layer `top`; an unreadable shard counts as absent"
     from safetensors import SafetensorError, safe_open
     known = {}
     for shard in sorted(shelf.glob("*.safetensors")):
         try:
-            with safe_open(shard, "numpy") as kept: known.update({key: shard for key in kept.keys() if kept.get_slice(key).get_shape()[0] > top})
+            with safe_open(shard, "numpy") as kept:
+                known.update({key: shard for key in kept.keys() if kept.get_slice(key).get_shape()[0] > top})
         except (SafetensorError, OSError): continue
     return known
 
@@ -354,7 +375,7 @@ def _take(shelf_index, contents, encoder):
 
 
 def _batches(waveforms, encoder, size=16, ahead=256):
-    "Group (content, waveform) pairs: one at a time on a CPU; on a GPU up to `size` of exactly equal length, `ahead` clips in view"
+    "Group (content, waveform) pairs: singly on a CPU; on a GPU up to `size` of equal length, `ahead` in view"
     if encoder.device.type == "cpu":
         yield from ([pair] for pair in waveforms)
         return
@@ -369,7 +390,7 @@ def _batches(waveforms, encoder, size=16, ahead=256):
 # %% ../nbs/02_embed.ipynb #embeddings
 @dataclass
 class Embeddings:
-    "A corpus as numbers: row i of `vectors` [n_clips, size] is row i of `manifest`; `skipped` maps the path of each clip left out to the reason"
+    "A corpus as numbers: row i of `vectors` [n_clips, size] is row i of `manifest`; `skipped`: path -> reason"
     manifest: pd.DataFrame
     vectors: np.ndarray
     skipped: dict = field(default_factory=dict)
@@ -384,17 +405,19 @@ def _hear(manifest, how, on_error, skipped):
             skipped[path] = str(error)
 
 
-def _fill_shelf(shelf, todo, encoder, hearing, progress, every=10.0):
+def _fill_shelf(shelf, todo, encoder, hearing, progress, every=2.0):
     "Embed what is missing and put it on the shelf every few seconds, and also when interrupted"
     from tqdm.auto import tqdm
     fresh, written = {}, time.monotonic()
-    with tqdm(total=len(todo), desc=f"embedding with {Path(encoder.name).name}", unit="clip", disable=not progress or not len(todo)) as bar:
+    with tqdm(total=len(todo), desc=f"embedding with {Path(encoder.name).name}", unit="clip",
+              disable=not progress or not len(todo)) as bar:
         try:
             for batch in _batches(hearing, encoder):
                 stats = encoder.layer_stats(np.stack([waveform for _, waveform in batch]))
                 fresh.update(zip((content for content, _ in batch), stats))
                 bar.update(len(batch))
-                if time.monotonic() - written > every: _write_shard(shelf, fresh); fresh, written = {}, time.monotonic()
+                if time.monotonic() - written > every:
+                    _write_shard(shelf, fresh); fresh, written = {}, time.monotonic()
         finally:
             if fresh: _write_shard(shelf, fresh)
 
@@ -407,7 +430,7 @@ def embed_corpus(
     on_error: str = "raise",  # for a clip that cannot be heard: `raise`, or `skip` and list it
     progress: bool = True,  # show a progress bar
 ) -> Embeddings:
-    "Embed every clip of a corpus, each once; what is in the cache is not computed again. Raises `AudioError`, unless told to skip"
+    "Embed every clip of a corpus once; what is cached is not redone. Raises `AudioError`, unless told to skip"
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error is raise or skip, not {on_error!r}")
     shelf, skipped = _shelf(cache_dir, encoder, how), {}
     known = _on_shelf(shelf, encoder.top)
@@ -416,8 +439,11 @@ def embed_corpus(
         _fill_shelf(shelf, todo, encoder, _hear(todo, how, on_error, skipped), progress)
         known = _on_shelf(shelf, encoder.top)
     heard = manifest[manifest.content.isin(known)].reset_index(drop=True)
-    skipped = {p: skipped.get(p) or "the same recording as a clip that cannot be heard" for p in manifest.path[~manifest.content.isin(known)]}
-    if not len(heard): raise AudioError(f"none of {len(manifest)} clips can be heard; the first: {next(iter(skipped.values()), 'there is none')}")
+    skipped = {p: skipped.get(p) or "the same recording as a clip that cannot be heard"
+               for p in manifest.path[~manifest.content.isin(known)]}
+    if not len(heard):
+        raise AudioError(f"none of {len(manifest)} clips can be heard; "
+                         f"the first: {next(iter(skipped.values()), 'there is none')}")
     return Embeddings(heard, _take(known, heard.content.tolist(), encoder), skipped)
 
 # %% ../nbs/02_embed.ipynb #project
@@ -445,7 +471,7 @@ def neighbours_share(
     nearest = NearestNeighbors(n_neighbors=1).fit(z).kneighbors(return_distance=False)[:, 0]
     return float((groups == groups[nearest]).mean())
 
-
+# %% ../nbs/02_embed.ipynb #plot_map
 def plot_map(
     points: np.ndarray,  # [n_clips, 2]
     groups: pd.Series,  # what to colour by, one value per clip
@@ -456,7 +482,9 @@ def plot_map(
     import seaborn as sns
     ax = ax or plt.subplots(figsize=(4.5, 4), layout="constrained")[1]
     names = list(dict.fromkeys(groups))
-    colours = sns.color_palette("colorblind", len(names)) if len(names) <= 10 else sns.color_palette("husl", len(names))
-    for name, colour in zip(names, colours): ax.scatter(*points[(groups == name).to_numpy()].T, s=4, color=colour, label=name)
+    colours = (sns.color_palette("colorblind", len(names)) if len(names) <= 10
+               else sns.color_palette("husl", len(names)))
+    for name, colour in zip(names, colours):
+        ax.scatter(*points[(groups == name).to_numpy()].T, s=4, color=colour, label=name)
     ax.set(xticks=[], yticks=[])
     return ax

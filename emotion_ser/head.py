@@ -17,7 +17,7 @@ from .data import EMOTIONS
 class HeadError(ValueError):
     "A head that cannot be built or loaded, with the reason"
 
-
+# %% ../nbs/03_head.ipynb #emotionhead
 class EmotionHead(nn.Module):
     "The seed's MLP from an embedding to one logit per emotion"
     def __init__(
@@ -27,19 +27,22 @@ class EmotionHead(nn.Module):
         hidden: int = 256,  # width of the hidden layer
         dropout: float = 0.3,  # between the layers
         input_dropout: float = 0.0,  # on the embedding
-        standardise: bool = False,  # subtract the training mean and divide by the training deviation, see `fit_scale`
+        standardise: bool = False,  # subtract training mean, divide by training deviation: `fit_scale`
     ):
         super().__init__()
-        if len(set(labels)) != len(labels) or len(labels) < 2: raise HeadError(f"two or more different labels are needed, not {list(labels)}")
-        self.config = dict(n_inputs=n_inputs, labels=list(labels), hidden=hidden, dropout=dropout, input_dropout=input_dropout, standardise=standardise)
+        if len(set(labels)) != len(labels) or len(labels) < 2:
+            raise HeadError(f"two or more different labels are needed, not {list(labels)}")
+        self.config = dict(n_inputs=n_inputs, labels=list(labels), hidden=hidden, dropout=dropout,
+                           input_dropout=input_dropout, standardise=standardise)
         self.labels = list(labels)
         if standardise:
             self.register_buffer("mean", torch.zeros(n_inputs))
             self.register_buffer("scale", torch.ones(n_inputs))
-        self.layers = nn.Sequential(nn.Dropout(input_dropout), nn.Linear(n_inputs, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, len(labels)))
+        self.layers = nn.Sequential(nn.Dropout(input_dropout), nn.Linear(n_inputs, hidden), nn.ReLU(),
+                                    nn.Dropout(dropout), nn.Linear(hidden, len(labels)))
 
     def fit_scale(self, vectors):
-        "Learn mean and deviation from training embeddings [n_train, n_inputs], if this head standardises; returns the head"
+        "Learn mean and deviation from training embeddings [n_train, n_inputs], if standardising; returns self"
         if self.config["standardise"]:
             self.mean.copy_(vectors.mean(dim=0))
             self.scale.copy_(vectors.std(dim=0, unbiased=False).clamp(min=1e-6))
@@ -58,7 +61,8 @@ def predict_probabilities(
     "What the head believes of each embedding. Raises `HeadError` if the embeddings are of another size"
     vectors = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
     wanted = head.config["n_inputs"]
-    if vectors.ndim != 2 or vectors.shape[1] != wanted: raise HeadError(f"embeddings of shape {tuple(vectors.shape)} for a head that takes [n, {wanted}]")
+    if vectors.ndim != 2 or vectors.shape[1] != wanted:
+        raise HeadError(f"embeddings of shape {tuple(vectors.shape)} for a head that takes [n, {wanted}]")
     head.eval()
     with torch.inference_mode(): return head(vectors).softmax(dim=1).numpy()
 
@@ -73,7 +77,8 @@ def save_head(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as writing:
-        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, Path(writing) / "head.safetensors")
+        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()},
+                  Path(writing) / "head.safetensors")
         (Path(writing) / "head.json").write_text(json.dumps(dict(**head.config, about=about), indent=1))
         for name in ("head.safetensors", "head.json"): os.replace(Path(writing) / name, folder / name)
     return folder
@@ -85,8 +90,11 @@ def _read(folder):
     from safetensors.torch import load_file
     for name in ("head.json", "head.safetensors"):
         if not (Path(folder) / name).is_file(): raise HeadError(f"{folder}: no {name} in it")
-    try: return json.loads((Path(folder) / "head.json").read_text()), load_file(Path(folder) / "head.safetensors")
-    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error: raise HeadError(f"{folder}: damaged ({error})") from None
+    try:
+        return (json.loads((Path(folder) / "head.json").read_text()),
+                load_file(Path(folder) / "head.safetensors"))
+    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
+        raise HeadError(f"{folder}: damaged ({error})") from None
 
 # %% ../nbs/03_head.ipynb #load_head
 def load_head(
@@ -96,11 +104,13 @@ def load_head(
     config, tensors = _read(folder)
     config.pop("about", None)
     try: head = EmotionHead(**config).eval()
-    except (TypeError, RuntimeError) as error: raise HeadError(f"{folder}: head.json does not describe a head ({error})") from None
+    except (TypeError, RuntimeError) as error:
+        raise HeadError(f"{folder}: head.json does not describe a head ({error})") from None
     expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
         found = tuple(tensors[name].shape) if name in tensors else None
         if found != expected.get(name):
-            raise HeadError(f"{folder}: tensor {name}: expected {expected.get(name, 'none')}, found {found or 'none'}")
+            raise HeadError(f"{folder}: tensor {name}: expected {expected.get(name, 'none')}, "
+                            f"found {found or 'none'}")
     head.load_state_dict(tensors)
     return head

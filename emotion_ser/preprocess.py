@@ -15,7 +15,7 @@ from .data import players
 
 # %% ../nbs/01_preprocess.ipynb #audioerror
 SAMPLING_RATE = 16000  # Hz, what every speech encoder of this study was trained on
-MIN_SAMPLES = 400  # 25 ms: wav2vec 2.0's receptive field (Baevski et al. 2020); nothing shorter gives a single frame
+MIN_SAMPLES = 400  # 25 ms: wav2vec 2.0's receptive field (Baevski et al. 2020); nothing shorter gives a frame
 
 
 class AudioError(ValueError):
@@ -33,23 +33,30 @@ def _decode(file, name):
     "Samples [n_frames, n_channels] float32 and rate of an audio file or an open file"
     try:
         with sf.SoundFile(file) as sound:
-            cut = [line for line in sound.extra_info.splitlines() if line.startswith(("data", "SSND")) and "should be" in line]
-            samples, rate, promised = sound.read(dtype="float32", always_2d=True), sound.samplerate, sound.frames
+            cut = [line for line in sound.extra_info.splitlines()
+                   if line.startswith(("data", "SSND")) and "should be" in line]
+            samples, rate, promised = (sound.read(dtype="float32", always_2d=True), sound.samplerate,
+                                       sound.frames)
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
-        reason = "not audio that libsndfile can read" if "open" in str(error).lower() else f"damaged or cut short ({error})"
+        reason = ("not audio that libsndfile can read" if "open" in str(error).lower()
+                  else f"damaged or cut short ({error})")
         raise AudioError(f"{name}: {reason}") from None
-    if cut or len(samples) < promised: raise AudioError(f"{name}: cut short: its header promises more sound than the file holds")
+    if cut or len(samples) < promised:
+        raise AudioError(f"{name}: cut short: its header promises more sound than the file holds")
     return samples, rate
 
 # %% ../nbs/01_preprocess.ipynb #_from_array
 def _from_array(samples, rate):
-    "Samples as [n_frames, n_channels] float32; integers are scaled by their range, the shorter of two axes is the channels"
+    "Samples as [n_frames, n_channels] float32; integers scaled by their range, the shorter axis as channels"
     if rate is None: raise AudioError("an array of samples needs its sampling_rate (Hz)")
     samples = np.asarray(samples)
-    if samples.ndim not in (1, 2): raise AudioError(f"an array of {samples.ndim} axes is not a sound: give [n_samples] or [n_samples, n_channels]")
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"an array of {samples.ndim} axes is not a sound: "
+                         "give [n_samples] or [n_samples, n_channels]")
     if samples.dtype == np.uint8: samples = samples.astype(np.float32) / 128 - 1
     elif np.issubdtype(samples.dtype, np.integer): samples = samples / -float(np.iinfo(samples.dtype).min)
-    elif not np.issubdtype(samples.dtype, np.floating): raise AudioError(f"samples of type {samples.dtype} are not a sound")
+    elif not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"samples of type {samples.dtype} are not a sound")
     if samples.ndim == 1: samples = samples[:, None]
     return (samples.T if samples.shape[0] < samples.shape[1] else samples).astype(np.float32), rate
 
@@ -57,7 +64,7 @@ def _from_array(samples, rate):
 def read_audio(
     source,  # a path, an open binary file, an array, or the pair (array, sampling rate)
     sampling_rate: int | None = None,  # Hz, needed for an array alone
-) -> tuple[np.ndarray, int, str]:  # samples [n_frames, n_channels] float32, their rate in Hz, a name for messages
+) -> tuple[np.ndarray, int, str]:  # samples [n_frames, n_channels] float32, rate in Hz, a name for messages
     "Samples as they were recorded. Raises `AudioError`"
     if isinstance(source, (str, os.PathLike)):
         _check_place(Path(source))
@@ -78,7 +85,8 @@ def resample(
     if rate == to: return waveform
     if to // math.gcd(int(rate), to) > 1000:
         from scipy.signal import resample_poly
-        return resample_poly(waveform, to // math.gcd(int(rate), to), int(rate) // math.gcd(int(rate), to)).astype(np.float32)
+        return resample_poly(waveform, to // math.gcd(int(rate), to),
+                             int(rate) // math.gcd(int(rate), to)).astype(np.float32)
     import torch, torchaudio
     return torchaudio.functional.resample(torch.from_numpy(waveform), int(rate), to).numpy()
 
@@ -92,7 +100,8 @@ def normalise(
     level_db: float | None = None,  # dB re full scale; default 0 for peak, -20 for rms
 ) -> np.ndarray:  # [n_samples] float32
     "One loudness for all clips"
-    if how not in NORMALISATIONS: raise ValueError(f"no normalisation {how!r}; there are {', '.join(NORMALISATIONS)}")
+    if how not in NORMALISATIONS:
+        raise ValueError(f"no normalisation {how!r}; there are {', '.join(NORMALISATIONS)}")
     if how == "none": return waveform
     now = np.abs(waveform).max() if how == "peak" else np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
     level_db = (0.0 if how == "peak" else -20.0) if level_db is None else level_db
@@ -102,7 +111,8 @@ def normalise(
 def _check_samples(samples, name):
     "Raise `AudioError` unless there is something to hear"
     if not samples.size: raise AudioError(f"{name}: no samples")
-    if not np.isfinite(samples).all(): raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
     if not samples.any(): raise AudioError(f"{name}: digital silence, every sample is zero")
 
 
@@ -114,13 +124,15 @@ def load_waveform(
 ) -> np.ndarray:  # [n_samples] float32, mono, 16 kHz
     "What the model hears of a recording. Raises `AudioError`, which names the source and the reason"
     samples, rate, name = read_audio(source, sampling_rate)
-    if not 1000 <= rate <= 768000: raise AudioError(f"{name}: a sampling rate of {rate} Hz is not one of speech")
+    if not 1000 <= rate <= 768000:
+        raise AudioError(f"{name}: a sampling rate of {rate} Hz is not one of speech")
     _check_samples(samples, name)
     mono = samples.mean(axis=1, dtype=np.float32)
     if not mono.any(): raise AudioError(f"{name}: its channels cancel each other out")
     waveform = resample(mono, rate)
     if len(waveform) < MIN_SAMPLES:
-        raise AudioError(f"{name}: {len(waveform) / 16:.1f} ms are too short, {MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
+        raise AudioError(f"{name}: {len(waveform) / 16:.1f} ms are too short, "
+                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
     return normalise(waveform, how, level_db)
 
 # %% ../nbs/01_preprocess.ipynb #plot_waveform
@@ -149,7 +161,8 @@ def plot_spectrogram(
     levels = ax.specgram(waveform + 1e-9, NFFT=n, Fs=rate, noverlap=n // 2, cmap="magma")[3]
     top = levels.get_array().max()
     levels.set_clim(top - 60, top)
-    ax.set(xlabel="time (s)", ylabel="frequency (kHz)", ylim=(0, min(rate / 2, 8000)), yticks=[0, 2000, 4000, 6000, 8000], yticklabels=range(0, 9, 2))
+    ax.set(xlabel="time (s)", ylabel="frequency (kHz)", ylim=(0, min(rate / 2, 8000)),
+           yticks=[0, 2000, 4000, 6000, 8000], yticklabels=range(0, 9, 2))
     return ax
 
 # %% ../nbs/01_preprocess.ipynb #explorer
@@ -165,9 +178,11 @@ def explorer(
         waveform = load_waveform(clip, how=how)
         fig, axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained")
         plot_spectrogram(waveform, ax=axes[1])
-        plot_waveform(waveform, ax=axes[0]).set_title(f"peak {np.abs(waveform).max():.2f}, RMS {20 * np.log10(waveform.std()):.1f} dB")
+        plot_waveform(waveform, ax=axes[0]).set_title(f"peak {np.abs(waveform).max():.2f}, "
+                                                      f"RMS {20 * np.log10(waveform.std()):.1f} dB")
         display(fig, players({"what the model hears": (np.clip(waveform, -1, 1), SAMPLING_RATE)}))
         plt.close(fig)
 
-    choose = dict(clip=widgets.Dropdown(options=clips, description="clip"), how=widgets.ToggleButtons(options=NORMALISATIONS, description="normalise"))
+    choose = dict(clip=widgets.Dropdown(options=clips, description="clip"),
+                  how=widgets.ToggleButtons(options=NORMALISATIONS, description="normalise"))
     return widgets.VBox([widgets.HBox(list(choose.values())), widgets.interactive_output(show, choose)])
