@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 # %% ../nbs/90_cli.ipynb #_say
-app = typer.Typer(help="Speech emotion recognition as a study: embed a corpus with a frozen encoder, train a small head, report honest figures.",
+app = typer.Typer(help="Speech emotion recognition as a study: embed a corpus with a frozen encoder, train a small head, "
+                       "report honest figures.",
                   no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
@@ -26,42 +27,53 @@ def _print_table(metrics):
     from rich.console import Console
     from rich.table import Table
     c, console = metrics["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False)
-    console.print(f"{metrics['corpus']}, encoder {metrics['encoder']}, recipe {c['recipe']}, protocol {c['protocol']}, seed {c['seed']}")
+    console.print(f"{metrics['corpus']}, encoder {metrics['encoder']}, "
+                  f"recipe {c['recipe']}, protocol {c['protocol']}, seed {c['seed']}")
     table = Table("metric (%)", "test", f"95% interval ({metrics['interval_over'].split(',')[0]})")
     for metric, (low, high) in metrics["intervals"].items():
         name = "UAR" if metric == "uar" else metric.replace("_", " ").replace("f1", "F1")
         table.add_row(name, f"{100 * metrics[metric]:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
     console.print(table)
-    console.print(f"{metrics['n_train']} clips to train, {metrics['n_valid']} to validate, {metrics['n_test']} to test; "
-                  f"{metrics['epochs']} epochs; chance UAR {100 / len(metrics['labels']):.1f}")
+    console.print(f"{metrics['n_train']} clips to train, {metrics['n_valid']} to validate, "
+                  f"{metrics['n_test']} to test; {metrics['epochs']} epochs; chance UAR {100 / len(metrics['labels']):.1f}")
 
 # %% ../nbs/90_cli.ipynb #study
 @app.command(no_args_is_help=False)
 def study(
-    corpus: Annotated[str, typer.Option(help="[b]sample[/b] (synthetic, no download), [b]ravdess[/b] ($EMOTION_SER_RAVDESS, else a download of 208 MB), "
-                                             "a folder of clips, or a CSV of path, label, speaker")] = "sample",
-    encoder: Annotated[str, typer.Option(help="[b]acoustic[/b] (no weights), a Hugging Face name such as facebook/wav2vec2-base, or a local folder")] = "acoustic",
-    layers: Annotated[Optional[str], typer.Option(help="which layers of the encoder: last, all, 3, or 3,4,5; default: the recipe's")] = None,
-    pooling: Annotated[Optional[Literal["mean", "mean+std"]], typer.Option(help="statistics over time; default: the recipe's")] = None,
-    recipe: Annotated[Literal["tuned", "seed"], typer.Option(help="how the head is trained: ours, or the seed's to the letter")] = "tuned",
-    protocol: Annotated[Literal["random", "actors"], typer.Option(help="split clips at random, or keep each actor on one side")] = "random",
+    corpus: Annotated[str, typer.Option(
+        help="[b]sample[/b] (synthetic, no download), [b]ravdess[/b] ($EMOTION_SER_RAVDESS, else a download of 208 MB), "
+             "a folder of clips, or a CSV of path, label, speaker")] = "sample",
+    encoder: Annotated[str, typer.Option(
+        help="[b]acoustic[/b] (no weights), a Hugging Face name such as facebook/wav2vec2-base, or a folder")] = "acoustic",
+    layers: Annotated[Optional[str], typer.Option(
+        help="which layers of the encoder: last, all, 3, or 3,4,5; default: the recipe's")] = None,
+    pooling: Annotated[Optional[Literal["mean", "mean+std"]], typer.Option(
+        help="statistics over time; default: the recipe's")] = None,
+    recipe: Annotated[Literal["tuned", "seed"], typer.Option(
+        help="how the head is trained: ours, or the seed's to the letter")] = "tuned",
+    protocol: Annotated[Literal["random", "actors"], typer.Option(
+        help="split clips at random, or keep each actor on one side")] = "random",
     emotions: Annotated[Optional[str], typer.Option(help="only these, for example happy,sad,angry,neutral")] = None,
     seed: Annotated[int, typer.Option(help="of the split and the training")] = 0,
-    out: Annotated[Optional[Path], typer.Option(help="folder for metrics.json, history.csv, predictions.csv, figures and model/")] = None,
+    out: Annotated[Optional[Path], typer.Option(
+        help="folder for metrics.json, history.csv, predictions.csv, figures and model/")] = None,
 ):
-    "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE), so a second run takes seconds."
+    "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE): a second run is fast."
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(corpus, encoder, layers, pooling, recipe, protocol, emotions, seed)
-    if out and out.exists() and not out.is_dir(): raise ValueError(f"{out}: a file, not a folder; give another --out")
+    if out and out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: a file, not a folder; give another --out")
     finished = run_study(config, out, report=_say, progress=sys.stderr.isatty())
     _print_table(finished.metrics)
-    if out: typer.echo(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, learning_curves.png, model/")
+    if out: typer.echo(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, "
+                       "learning_curves.png, model/")
 
 # %% ../nbs/90_cli.ipynb #download
 @app.command()
 def download(
     corpus: Annotated[Literal["ravdess"], typer.Argument(help="what to fetch")],
-    to: Annotated[Optional[Path], typer.Option(help="where to put it; default: the cache folder ($EMOTION_SER_CACHE)")] = None,
+    to: Annotated[Optional[Path], typer.Option(
+        help="where to put it; default: the cache folder ($EMOTION_SER_CACHE)")] = None,
 ):
     "Fetch a corpus: RAVDESS's speech archive from Zenodo, 208 MB, verified, CC BY-NC-SA 4.0."
     from emotion_ser.data import download_ravdess
@@ -76,11 +88,12 @@ def version():
 
 
 def main():
-    "The command `emotion_ser`: every failure ends in one line and a status above zero; EMOTION_SER_DEBUG=1 shows the traceback"
+    "The command `emotion_ser`: a failure is one line and a status above zero; EMOTION_SER_DEBUG=1 shows the traceback"
     try: app()
     except Exception as error:
         if os.environ.get("EMOTION_SER_DEBUG"): raise
         said = " ".join(str(error).split()) or type(error).__name__
-        expected = isinstance(error, (ValueError, OSError))
-        typer.echo(f"error: {said}" if expected else f"error: {type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)", err=True)
+        if not isinstance(error, (ValueError, OSError)):
+            said = f"{type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)"
+        typer.echo(f"error: {said}", err=True)
         sys.exit(1)

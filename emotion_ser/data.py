@@ -214,7 +214,7 @@ def _with_facts(rows, report):
         try: good.append({**row, **clip_facts(row["path"])})
         except (CorpusError, OSError) as error: bad.append(str(error))
     if not good: raise CorpusError(f"no clip can be read; the first of {len(bad)}: {bad[0]}")
-    if bad: report(f"{len(bad)} files cannot be read and are left out; the first: {bad[0]}")
+    if bad: report(f"left out, cannot be read: {len(bad)}; the first: {bad[0]}")
     return pd.DataFrame(good)
 
 # %% ../nbs/00_data.ipynb #_drop_copies
@@ -229,7 +229,7 @@ def _drop_copies(manifest, report):
     kept = (manifest.assign(depth=depth, name=name).sort_values(["depth", "path"])
             .drop_duplicates("name").sort_values("name"))
     if len(kept) < len(manifest):
-        report(f"{len(manifest)} files hold {len(kept)} clips: {len(manifest) - len(kept)} copies are left out")
+        report(f"{len(manifest)} files hold {len(kept)} clips; left out, copies: {len(manifest) - len(kept)}")
     return kept.drop(columns=["depth", "name"]).reset_index(drop=True)
 
 
@@ -251,7 +251,7 @@ def _report_missing(manifest, report):
     clips = [n for a, names in missing.items() if a not in actors for n in names]
     if actors: report(f"actors missing: {', '.join(map(str, actors))}")
     if clips:
-        report(f"{len(clips)} clips missing: {', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''}")
+        report(f"clips missing: {len(clips)} ({', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''})")
 
 # %% ../nbs/00_data.ipynb #_corpus_name
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
@@ -272,9 +272,9 @@ def prepare_ravdess(
     files = audio_files(folder)
     rows = [{"path": str(p), **said} for p in files if (said := parse_name(p.stem))]
     if len(rows) < len(files):
-        report(f"{len(files) - len(rows)} files do not have a RAVDESS name and are left out")
+        report(f"left out, not a RAVDESS name: {len(files) - len(rows)}")
     speech = [r for r in rows if (r["modality"], r["channel"]) == (3, 1)]
-    if len(speech) < len(rows): report(f"{len(rows) - len(speech)} song and video clips are left out")
+    if len(speech) < len(rows): report(f"left out, song or video: {len(rows) - len(speech)}")
     if not speech:
         raise CorpusError(f"{folder}: no RAVDESS speech clip (names like 03-01-05-02-01-01-12.wav) "
                           f"among {len(files)} audio files")
@@ -319,7 +319,7 @@ def prepare_folder(
     manifest = _with_facts(list(_csv_rows(source) if source.is_file() else _folder_rows(source)), report)
     manifest = manifest.reindex(columns=COLUMNS).sort_values("path", ignore_index=True)
     kept = manifest.drop_duplicates(["content", "emotion", "actor"], ignore_index=True)
-    if len(kept) < len(manifest): report(f"{len(manifest) - len(kept)} exact copies are left out")
+    if len(kept) < len(manifest): report(f"left out, exact copies: {len(manifest) - len(kept)}")
     _report_twins(kept, report)
     if kept.emotion.nunique() < 2:
         raise CorpusError(f"{source}: one label only ({kept.emotion[0]}); there is nothing to tell apart")

@@ -31,7 +31,8 @@ class StudyConfig:
     seed: int = 0  # of the split and of the training
 
     def __post_init__(self):
-        if self.recipe not in RECIPES: raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
 
     def resolved(self):
         "The same with layers and pooling filled in from the recipe"
@@ -41,8 +42,8 @@ class StudyConfig:
     @property
     def command(self) -> str:
         "The command that makes this run"
-        options = [f"--{name} {shlex.quote(str(value))}" for name, value in asdict(self.resolved()).items() if value is not None]
-        return " ".join(["emotion_ser study", *options])
+        given = {name: value for name, value in asdict(self.resolved()).items() if value is not None}
+        return " ".join(["emotion_ser study", *(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())])
 
 # %% ../nbs/06_study.ipynb #study-2
 @dataclass
@@ -61,24 +62,27 @@ def _gather(config, cache_dir, report, progress):
     if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
     make_split(manifest, config.protocol, config.seed)  # fail early, before the long work
     encoder = load_encoder(config.encoder, config.layers, config.pooling)
-    report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name} ({encoder.size} numbers each)")
+    report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, "
+           f"embedded by {encoder.name} ({encoder.size} numbers each)")
     embedded = embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)
     if embedded.skipped:
-        report(f"{len(embedded.skipped)} clips cannot be heard and are left out; the first: {next(iter(embedded.skipped.values()))}")
+        report(f"left out, cannot be heard: {len(embedded.skipped)}; the first: {next(iter(embedded.skipped.values()))}")
     return encoder, embedded, make_split(embedded.manifest, config.protocol, config.seed)
 
 # %% ../nbs/06_study.ipynb #_predictions
 def _predictions(manifest, probabilities, labels):
     "A row per clip; paths are relative to the folder that holds them all"
     root = os.path.commonpath([str(Path(p).parent) for p in manifest.path])
-    table = pd.DataFrame(dict(path=[Path(os.path.relpath(p, root)).as_posix() for p in manifest.path], actor=manifest.actor.to_numpy(),
-                              truth=manifest.emotion.to_numpy(), prediction=np.array(labels)[probabilities.argmax(1)]))
+    table = manifest[["path", "actor", "emotion"]].rename(columns=dict(emotion="truth")).reset_index(drop=True)
+    table["path"] = [Path(os.path.relpath(p, root)).as_posix() for p in manifest.path]
+    table["prediction"] = np.array(labels)[probabilities.argmax(1)]
     return table.join(pd.DataFrame(probabilities.astype(float), columns=[f"p_{label}" for label in labels]).round(6))
 
 
 def versions() -> dict:  # package -> version
     "What a figure depends on"
-    packages = ("emotion_ser", "torch", "torchaudio", "transformers", "numpy", "scipy", "scikit-learn", "pandas", "soundfile")
+    packages = ("emotion_ser", "torch", "torchaudio", "transformers", "numpy", "scipy", "scikit-learn", "pandas",
+                "soundfile")
     return dict(python=platform.python_version(), **{p: importlib.metadata.version(p) for p in packages})
 
 # %% ../nbs/06_study.ipynb #run_study
@@ -89,7 +93,7 @@ def run_study(
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show a progress bar
 ) -> Study:
-    "From a corpus to metrics. Deterministic on one machine. Raises `CorpusError`, `AudioError` or `EncoderError`, each with a way out"
+    "From a corpus to metrics, deterministic on one machine. Raises `CorpusError`, `AudioError` or `EncoderError`"
     started, config = time.perf_counter(), config.resolved()
     encoder, embedded, split = _gather(config, cache_dir, report, progress)
     manifest, labels = embedded.manifest, label_names(embedded.manifest)
@@ -99,11 +103,12 @@ def run_study(
     tested = manifest.iloc[split.test]
     probabilities = predict_probabilities(head, embedded.vectors[split.test])
     found = evaluate(tested.emotion, probabilities, labels, tested.actor)
-    about = dict(corpus=manifest.attrs["corpus"], encoder=encoder.name, encoder_fingerprint=encoder.fingerprint, embedding_size=encoder.size, labels=labels,
-                 **{f"n_{name}": len(rows) for name, rows in split.parts.items()}, n_skipped=len(embedded.skipped), epochs=len(history))
+    about = dict(corpus=manifest.attrs["corpus"], encoder=encoder.name, encoder_fingerprint=encoder.fingerprint,
+                 embedding_size=encoder.size, labels=labels, n_skipped=len(embedded.skipped), epochs=len(history),
+                 **{f"n_{name}": len(rows) for name, rows in split.parts.items()})
     seconds["total"] = time.perf_counter() - started
-    metrics = dict(**found, **about, config=asdict(config), recipe=asdict(RECIPES[config.recipe]), command=config.command, versions=versions(),
-                   seconds={step: round(s, 2) for step, s in seconds.items()})
+    metrics = dict(**found, **about, config=asdict(config), recipe=asdict(RECIPES[config.recipe]),
+                   command=config.command, versions=versions(), seconds={step: round(s, 2) for step, s in seconds.items()})
     study = Study(config, metrics, history, _predictions(tested, probabilities, labels), head)
     if out: save_study(study, out)
     return study
@@ -119,10 +124,12 @@ def _write(path, write):
 def _figures(study):
     "Learning curves and confusion matrix, captioned with corpus, encoder, protocol and seed"
     m, c = study.metrics, study.config
-    title = f"{m['corpus']}, {m['encoder']}, layers {c.layers}, {c.pooling}\nrecipe {c.recipe}, protocol {c.protocol}, seed {c.seed}"
-    counts = pd.DataFrame(m["confusion"], pd.Index(m["labels"], name="truth"), pd.Index(m["labels"], name="prediction"))
+    title = (f"{m['corpus']}, {m['encoder']}, layers {c.layers}, {c.pooling}\n"
+             f"recipe {c.recipe}, protocol {c.protocol}, seed {c.seed}")
+    axes = (pd.Index(m["labels"], name=name) for name in ("truth", "prediction"))
+    found = f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"
     return dict(learning_curves=plot_learning_curves(study.history, title),
-                confusion_matrix=plot_confusion(counts, f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"))
+                confusion_matrix=plot_confusion(pd.DataFrame(m["confusion"], *axes), found))
 
 
 def save_study(
@@ -134,7 +141,8 @@ def save_study(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     m = study.metrics
-    save_head(study.head, out / "model", **{k: m[k] for k in ("corpus", "encoder", "encoder_fingerprint", "command", "versions")}, config=m["config"])
+    about = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
+    save_head(study.head, out / "model", **{key: m[key] for key in about})
     for name, fig in _figures(study).items():
         _write(out / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
         plt.close(fig)
