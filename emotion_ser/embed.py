@@ -203,7 +203,7 @@ def _quiet():
 
 # %% ../nbs/02_embed.ipynb #_load
 def _load(name, revision):
-    "The model, its feature extractor and the revision that came, or an `EncoderError` that says what to do"
+    "The model, its feature extractor, its name and the revision that came, or an `EncoderError` that says what to do"
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
     revision = None if Path(name).is_dir() else revision or REVISIONS.get(name)
     try:
@@ -222,7 +222,8 @@ def _load(name, revision):
     if lacking := [key for key in loaded["missing_keys"] if not any(u in key for u in UNUSED)]:
         raise EncoderError(f"{name}: the checkpoint lacks {len(lacking)} weights, among them "
                            f"{sorted(lacking)[0]}; they would be random")
-    return model, extractor, getattr(config, "_commit_hash", None) or revision
+    label = Path(name).name if Path(name).is_dir() else name
+    return model, extractor, label, getattr(config, "_commit_hash", None) or revision
 
 # %% ../nbs/02_embed.ipynb #_digest
 def _digest(model, extractor):
@@ -240,38 +241,6 @@ def _catch_layers(blocks, caught):
     first = lambda out: out[0] if isinstance(out, tuple) else out
     return [blocks[0].register_forward_pre_hook(lambda block, args: caught.append(args[0])),
             *(b.register_forward_hook(lambda block, args, out: caught.append(first(out))) for b in blocks)]
-
-# %% ../nbs/02_embed.ipynb #encoder
-class Encoder(FrozenEncoder):
-    "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
-    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
-                 device=None):
-        self.kind = model.config.model_type
-        model = model.get_encoder() if self.kind == "whisper" else model
-        self.blocks_owner = model if self.kind == "whisper" else model.encoder
-        super().__init__(Path(name).name if Path(name).is_dir() else name, len(self.blocks_owner.layers),
-                         model.config.hidden_size, layers, pooling)
-        self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
-                                device=self.device.type, version=1)
-        # what lies above is never computed
-        self.blocks_owner.layers = self.blocks_owner.layers[:max(1, self.top)]
-        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str = DEFAULT_ENCODER,  # a hub name or a local folder
-        layers="last",  # see `parse_layers`
-        pooling: str = "mean",  # `mean`, or `mean+std` over time
-        revision: str | None = None,  # a commit of the hub; default: the pinned one (`REVISIONS`), or newest
-        dtype: str = "float32",  # `float32`, or `bfloat16` where the machine has it
-        device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
-    ):  # an `Encoder`
-        "Load a checkpoint. Raises `EncoderError` if it cannot be had, is of another kind, or lacks weights"
-        model, extractor, revision = _load(str(name), revision)
-        return cls(model, extractor, str(name), revision, layers, pooling, dtype, device)
 
 # %% ../nbs/02_embed.ipynb #_whisper_forward
 WHISPER_WINDOW = 30 * SAMPLING_RATE  # samples: as many positions as Whisper has
@@ -299,7 +268,7 @@ def _inputs(encoder, waveforms):
 def _hidden_states(encoder, waveforms):
     "Every layer up to `encoder.top`: a list of [n_clips, n_frames, width]"
     caught = []
-    hooks = _catch_layers(encoder.blocks_owner.layers, caught)
+    hooks = _catch_layers(encoder.transformer.layers, caught)
     try:
         inputs = _inputs(encoder, waveforms)
         out = (_whisper_forward(encoder.model, inputs) if encoder.kind == "whisper"
@@ -310,7 +279,7 @@ def _hidden_states(encoder, waveforms):
     return caught[: encoder.top + 1]
 
 
-def _layer_stats(encoder, waveforms):
+def _pool(encoder, waveforms):
     "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and standard deviation over time"
     window = WHISPER_WINDOW if encoder.kind == "whisper" else waveforms.shape[1]
     pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1)
@@ -320,8 +289,39 @@ def _layer_stats(encoder, waveforms):
         frames = torch.cat(heard, dim=2)  # [n_clips, top + 1, n_frames, width]
         return torch.stack([frames.mean(2), frames.std(2, unbiased=False)], 2).cpu().numpy()
 
+# %% ../nbs/02_embed.ipynb #encoder
+class Encoder(FrozenEncoder):
+    "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
+    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
+                 device=None):
+        self.kind = model.config.model_type
+        model = model.get_encoder() if self.kind == "whisper" else model
+        self.transformer = model if self.kind == "whisper" else model.encoder
+        super().__init__(name, len(self.transformer.layers), model.config.hidden_size, layers, pooling)
+        self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
+                                device=self.device.type, version=1)
+        # what lies above is never computed
+        self.transformer.layers = self.transformer.layers[:max(1, self.top)]
+        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
 
-Encoder.layer_stats = _layer_stats
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = DEFAULT_ENCODER,  # a hub name or a local folder
+        layers="last",  # see `parse_layers`
+        pooling: str = "mean",  # `mean`, or `mean+std` over time
+        revision: str | None = None,  # a commit of the hub; default: the pinned one (`REVISIONS`), or newest
+        dtype: str = "float32",  # `float32`, or `bfloat16` where the machine has it
+        device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
+    ):  # an `Encoder`
+        "Load a checkpoint. Raises `EncoderError` if it cannot be had, is of another kind, or lacks weights"
+        return cls(*_load(str(name), revision), layers, pooling, dtype, device)
+
+    def layer_stats(self, waveforms):
+        "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and deviation over time, layer by layer"
+        return _pool(self, waveforms)
 
 # %% ../nbs/02_embed.ipynb #load_encoder
 def load_encoder(

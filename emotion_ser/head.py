@@ -30,11 +30,9 @@ class EmotionHead(nn.Module):
         standardise: bool = False,  # subtract training mean, divide by training deviation: `fit_scale`
     ):
         super().__init__()
-        if len(set(labels)) != len(labels) or len(labels) < 2:
-            raise HeadError(f"two or more different labels are needed, not {list(labels)}")
-        self.config = dict(n_inputs=n_inputs, labels=list(labels), hidden=hidden, dropout=dropout,
-                           input_dropout=input_dropout, standardise=standardise)
-        self.labels = list(labels)
+        if not 2 <= len(set(labels)) == len(labels): raise HeadError(f"labels must be two or more, all different: {labels}")
+        self.labels, self.config = list(labels), dict(n_inputs=n_inputs, labels=list(labels), hidden=hidden, dropout=dropout,
+                                                      input_dropout=input_dropout, standardise=standardise)
         if standardise:
             self.register_buffer("mean", torch.zeros(n_inputs))
             self.register_buffer("scale", torch.ones(n_inputs))

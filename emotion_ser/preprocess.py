@@ -175,7 +175,7 @@ def explorer(
     from IPython.display import display
 
     def show(clip, how):
-        waveform = load_waveform(clip, how=how)
+        waveform = load_waveform(clips[clip], how=how)
         fig, axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained")
         plot_spectrogram(waveform, ax=axes[1])
         plot_waveform(waveform, ax=axes[0]).set_title(f"peak {np.abs(waveform).max():.2f}, "
@@ -183,6 +183,6 @@ def explorer(
         display(fig, players({"what the model hears": (np.clip(waveform, -1, 1), SAMPLING_RATE)}))
         plt.close(fig)
 
-    choose = dict(clip=widgets.Dropdown(options=clips, description="clip"),
+    choose = dict(clip=widgets.Dropdown(options=list(clips), description="clip"),
                   how=widgets.ToggleButtons(options=NORMALISATIONS, description="normalise"))
     return widgets.VBox([widgets.HBox(list(choose.values())), widgets.interactive_output(show, choose)])

@@ -131,7 +131,7 @@ def _figures(study):
     return dict(learning_curves=plot_learning_curves(study.history, title),
                 confusion_matrix=plot_confusion(pd.DataFrame(m["confusion"], *axes), found))
 
-
+# %% ../nbs/06_study.ipynb #save_study
 def save_study(
     study: Study,
     out: str | Path,  # the folder, made if need be; files of an earlier run are replaced

@@ -52,7 +52,7 @@ def _train_epoch(head, optimiser, vectors, targets, recipe, weights):
     "Show every training clip once, in random order"
     head.train()
     for batch in torch.randperm(len(vectors)).split(recipe.batch_size):
-        loss = cross_entropy(head(vectors[batch]), targets[batch], weight=weights, label_smoothing=recipe.label_smoothing)
+        loss = cross_entropy(head(vectors[batch]), targets[batch], weights, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -77,7 +77,8 @@ def _fit(head, train, valid, recipe):
         (train_loss, train_accuracy), (valid_loss, valid_accuracy) = _ask(head, *train), _ask(head, *valid)
         rows.append(dict(epoch=epoch, train_loss=train_loss, valid_loss=valid_loss, train_accuracy=train_accuracy,
                          valid_accuracy=valid_accuracy, learning_rate=rate))
-        if best is None or valid_loss < rows[best]["valid_loss"]: best, best_weights = epoch - 1, copy.deepcopy(head.state_dict())
+        if best is None or valid_loss < rows[best]["valid_loss"]:
+            best, best_weights = epoch - 1, copy.deepcopy(head.state_dict())
         if epoch - 1 - best >= recipe.patience: break
         plateau.step(valid_loss)
     head.load_state_dict(best_weights)
@@ -92,14 +93,17 @@ def train_head(
     labels: list[str],  # what the targets mean
     recipe: Recipe = TUNED,
     seed: int = 0,  # of the initial weights, the dropout and the order of batches
-) -> tuple[EmotionHead, pd.DataFrame]:  # the head with the weights of its best epoch, and the history, one row per epoch
+) -> tuple[EmotionHead, pd.DataFrame]:  # the head, at its best epoch, and the history, one row per epoch
     "Train a head by a recipe. Deterministic on one machine. Raises `HeadError` if a part is empty"
-    if not len(train_vectors) or not len(valid_vectors): raise HeadError("training needs at least one clip to learn from and one to validate on")
-    part = lambda vectors, targets: (torch.tensor(np.asarray(vectors), dtype=torch.float32), torch.tensor(np.asarray(targets), dtype=torch.long))
-    train, valid = part(train_vectors, train_targets), part(valid_vectors, valid_targets)
+    if not len(train_vectors) or not len(valid_vectors):
+        raise HeadError("training needs at least one clip to learn from and one to validate on")
+    tensors = lambda vectors, targets: (torch.tensor(np.asarray(vectors), dtype=torch.float32),
+                                        torch.tensor(np.asarray(targets), dtype=torch.long))
+    train, valid = tensors(train_vectors, train_targets), tensors(valid_vectors, valid_targets)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = EmotionHead(train[0].shape[1], labels, recipe.hidden, recipe.dropout, recipe.input_dropout, recipe.standardise).fit_scale(train[0])
+        head = EmotionHead(train[0].shape[1], labels, recipe.hidden, recipe.dropout, recipe.input_dropout,
+                           recipe.standardise).fit_scale(train[0])
         history = _fit(head, train, valid, recipe)
     return head.eval(), pd.DataFrame(history)
 
@@ -136,7 +140,7 @@ def make_folds(
     for k, (_, rows) in enumerate(splits): folds[rows] = k
     return folds
 
-
+# %% ../nbs/04_train.ipynb #cross_validate
 def cross_validate(
     vectors: np.ndarray,  # [n, size]
     targets: np.ndarray,  # [n] int
@@ -153,6 +157,7 @@ def cross_validate(
         others = np.roll(names, -k)[1:]
         for valid in others if committee else others[:1]:
             learn, stop = np.isin(folds, others[others != valid]), folds == valid
-            head, _ = train_head(vectors[learn], targets[learn], vectors[stop], targets[stop], labels, recipe, seed)
+            head, _ = train_head(vectors[learn], targets[learn], vectors[stop], targets[stop], labels,
+                                 recipe, seed)
             p[folds == test] += predict_probabilities(head, vectors[folds == test])
     return p / p.sum(axis=1, keepdims=True)
