@@ -259,9 +259,10 @@ COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "
 
 
 def _corpus_name(folder, otherwise):
-    "What the folder's marker calls it, if it has one"
-    marker = Path(folder) / MARKER
-    return json.loads(marker.read_text())["corpus"] if marker.is_file() else otherwise
+    "What a marker in the folder, one level below or above calls it, so that synthetic clips stay labelled"
+    folder = Path(folder).resolve()
+    markers = [*folder.glob(MARKER), *folder.glob(f"*/{MARKER}"), *folder.parent.glob(MARKER)]
+    return json.loads(markers[0].read_text())["corpus"] if markers else otherwise
 
 
 def prepare_ravdess(

@@ -19,9 +19,10 @@ def score(
     prediction: np.ndarray,  # [n] labels
     labels: list[str],  # all labels, in the order of the study
 ) -> dict:  # metric -> value in 0 to 1
-    "Accuracy, macro precision, recall and F1 over all labels, and UAR over the labels that occur in the truth. Raises `ValueError` for unequal lengths"
+    "Accuracy, macro precision, recall and F1, and UAR over the labels that occur. Raises `ValueError` for unequal lengths"
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support, recall_score
-    precision, recall, f1, _ = precision_recall_fscore_support(truth, prediction, labels=labels, average="macro", zero_division=0)
+    precision, recall, f1, _ = precision_recall_fscore_support(truth, prediction, labels=labels, average="macro",
+                                                               zero_division=0)
     present = [label for label in labels if label in set(truth)]
     uar = recall_score(truth, prediction, labels=present, average="macro", zero_division=0)
     return dict(zip(METRICS, map(float, (accuracy_score(truth, prediction), precision, recall, f1, uar))))
@@ -43,8 +44,9 @@ def _from_confusion(c):
     right, rows, columns = np.diagonal(c, axis1=-2, axis2=-1), c.sum(-1), c.sum(-2)
     ratio = lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
     recall = ratio(right, rows)
-    return dict(accuracy=ratio(right.sum(-1), rows.sum(-1)), macro_precision=ratio(right, columns).mean(-1), macro_recall=recall.mean(-1),
-                macro_f1=ratio(2 * right, rows + columns).mean(-1), uar=ratio(recall.sum(-1), (rows > 0).sum(-1)))
+    return dict(accuracy=ratio(right.sum(-1), rows.sum(-1)), macro_precision=ratio(right, columns).mean(-1),
+                macro_recall=recall.mean(-1), macro_f1=ratio(2 * right, rows + columns).mean(-1),
+                uar=ratio(recall.sum(-1), (rows > 0).sum(-1)))
 
 
 def bootstrap_intervals(
@@ -61,7 +63,8 @@ def bootstrap_intervals(
     who, index = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     confusion = np.zeros((len(who), len(labels), len(labels)))
     np.add.at(confusion, (index, [position[t] for t in truth], [position[p] for p in prediction]), 1)
-    drawn = np.random.default_rng(seed).multinomial(len(who), np.full(len(who), 1 / len(who)), size=draws)  # how often each is drawn
+    # how often each group is drawn: [draws, n_groups]
+    drawn = np.random.default_rng(seed).multinomial(len(who), np.full(len(who), 1 / len(who)), size=draws)
     values = _from_confusion(np.tensordot(drawn, confusion, axes=1))
     tails = [50 * (1 - level), 50 * (1 + level)]
     return {metric: [float(x) for x in np.percentile(values[metric], tails)] for metric in METRICS}
@@ -74,7 +77,8 @@ def confusion(
 ) -> pd.DataFrame:  # [n_labels, n_labels] counts, truth in rows
     "Which emotion was taken for which"
     from sklearn.metrics import confusion_matrix
-    return pd.DataFrame(confusion_matrix(truth, prediction, labels=labels), pd.Index(labels, name="truth"), pd.Index(labels, name="prediction"))
+    counts = confusion_matrix(truth, prediction, labels=labels)
+    return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="prediction"))
 
 
 def plot_confusion(
@@ -85,10 +89,12 @@ def plot_confusion(
     import matplotlib.pyplot as plt
     import seaborn as sns
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    texts = [[f"{100 * s:.0f}%\n({n})" if n else "" for s, n in zip(*row)] for row in zip(share.to_numpy(), counts.to_numpy())]
+    texts = [[f"{100 * s:.0f}%\n({n})" if n else "" for s, n in zip(*row)]
+             for row in zip(share.to_numpy(), counts.to_numpy())]
     size = 2.6 + 0.62 * len(counts)
     fig, ax = plt.subplots(figsize=(size + 0.6, size - 0.6), layout="constrained")
-    sns.heatmap(share, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=8), cbar_kws=dict(label="share of the row"), ax=ax)
+    sns.heatmap(share, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=8),
+                cbar_kws=dict(label="share of the row"), ax=ax)
     ax.set_title(title, fontsize=9)
     ax.tick_params(axis="y", rotation=0)
     return fig
@@ -97,14 +103,15 @@ def plot_confusion(
 def confused_pairs(
     counts: pd.DataFrame,  # from `confusion`
     top: int = 5,
-) -> pd.DataFrame:  # a row per pair: how many clips of either were taken for the other, and their share of the pair's clips
+) -> pd.DataFrame:  # a row per pair: clips of either that were taken for the other, and their share of its clips
     "The most confused pairs of emotions, both directions together"
     rows = []
     for i, a in enumerate(counts.index):
         for b in counts.index[i + 1:]:
             n, clips = counts.loc[a, b] + counts.loc[b, a], counts.loc[[a, b]].to_numpy().sum()
             rows.append(dict(pair=f"{a} / {b}", clips=int(n), share=n / max(clips, 1)))
-    return pd.DataFrame(rows).sort_values(["share", "clips", "pair"], ascending=[False, False, True], ignore_index=True)[:top]
+    order = dict(by=["share", "clips", "pair"], ascending=[False, False, True], ignore_index=True)
+    return pd.DataFrame(rows).sort_values(**order)[:top]
 
 # %% ../nbs/05_evaluate.ipynb #evaluate-2
 def evaluate(
@@ -132,6 +139,7 @@ def worst_mistakes(
     "The clips that were wrong with the greatest confidence"
     truth = np.array([labels.index(e) for e in manifest.emotion])
     said, rows = probabilities.argmax(1), np.arange(len(truth))
-    table = pd.DataFrame(dict(path=manifest.path.to_numpy(), actor=manifest.actor.to_numpy(), truth=manifest.emotion.to_numpy(), prediction=np.array(labels)[said],
-                              p_prediction=probabilities[rows, said], p_truth=probabilities[rows, truth]))
+    table = manifest[["path", "actor", "emotion"]].rename(columns=dict(emotion="truth"))
+    table = table.assign(prediction=np.array(labels)[said], p_prediction=probabilities[rows, said],
+                         p_truth=probabilities[rows, truth])
     return table[said != truth].sort_values("p_prediction", ascending=False, ignore_index=True)[:top]
