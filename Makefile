@@ -45,7 +45,7 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	for protocol in random actors; do for seed in 1 2 3 4; do \
 	  run=$$(basename $(ENCODER))_$${protocol}_tuned_seed$$seed; \
 	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --seed $$seed --out runs/$$run; \
-	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json nbs/results/$$run/; \
+	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
 	done; done
 
 lock:  ## constraints.txt anew: the exact versions for every Python from 3.10

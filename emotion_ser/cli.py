@@ -26,7 +26,7 @@ def _print_table(metrics):
     "The metrics of a run with their intervals"
     from rich.console import Console
     from rich.table import Table
-    c, console = metrics["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False)
+    c, console = metrics["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{metrics['corpus']}, encoder {metrics['encoder']}, "
                   f"recipe {c['recipe']}, protocol {c['protocol']}, seed {c['seed']}")
     table = Table("metric (%)", "test", f"95% interval ({metrics['interval_over'].split(',')[0]})")
@@ -54,7 +54,7 @@ def study(
     protocol: Annotated[Literal["random", "actors"], typer.Option(
         help="split clips at random, or keep each actor on one side")] = "random",
     emotions: Annotated[Optional[str], typer.Option(help="only these, for example happy,sad,angry,neutral")] = None,
-    seed: Annotated[int, typer.Option(help="of the split and the training")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the split and the training")] = 0,
     out: Annotated[Optional[Path], typer.Option(
         help="folder for metrics.json, history.csv, predictions.csv, figures and model/")] = None,
 ):
@@ -83,17 +83,24 @@ def download(
 @app.command()
 def version():
     "Print the versions that a figure depends on."
-    from emotion_ser.study import versions
+    from emotion_ser.data import versions
     for package, number in versions().items(): typer.echo(f"{package} {number}")
+
+
+def _sentence(error):
+    "What an exception says, in one line that a user can act on"
+    if hasattr(error, "format_message"): return f"{error.format_message()} (see --help)"  # a wrong option or argument
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (ValueError, OSError)): return said
+    if isinstance(error, typer.Abort): return "interrupted; the same command goes on where it was"
+    return f"{type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)"
 
 
 def main():
     "The command `emotion_ser`: a failure is one line and a status above zero; EMOTION_SER_DEBUG=1 shows the traceback"
-    try: app()
+    try: status = app(standalone_mode=False)
     except Exception as error:
         if os.environ.get("EMOTION_SER_DEBUG"): raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, (ValueError, OSError)):
-            said = f"{type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)"
-        typer.echo(f"error: {said}", err=True)
-        sys.exit(1)
+        status = getattr(error, "exit_code", 1)
+        if sys.argv[1:]: typer.echo(f"error: {_sentence(error)}", err=True)  # with no argument at all, help was shown
+    sys.exit(status or 0)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'STATEMENTS', 'NAME', 'MARKER', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS',
            'CorpusError', 'parse_name', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts', 'audio_files',
-           'prepare_ravdess', 'prepare_folder', 'default_cache', 'download_ravdess', 'load_corpus', 'select_emotions',
-           'label_names', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
+           'report_list', 'prepare_ravdess', 'prepare_folder', 'default_cache', 'download_ravdess', 'load_corpus',
+           'select_emotions', 'label_names', 'versions', 'record', 'Split', 'random_split', 'actor_split', 'make_split',
+           'plot_split']
 
-# %% ../nbs/00_data.ipynb #cell-d08b1c
-import base64, hashlib, io, json, os, re, shutil, tempfile, zipfile
+# %% ../nbs/00_data.ipynb #cell-686b2f
+import base64, hashlib, importlib.metadata, io, json, os, platform, re, shutil, tempfile, zipfile
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from pathlib import Path
 import numpy as np
@@ -109,8 +109,15 @@ def _utter(rng, voice, clip, rate=16000):
     sound = sound / np.abs(sound).max() + rng.normal(0, 0.003, len(sound))
     return 0.7 * sound / np.abs(sound).max() * rng.uniform(0.5, 1)
 
-# %% ../nbs/00_data.ipynb #ravdess_names
+# %% ../nbs/00_data.ipynb #_marker
 MARKER = "corpus.json"  # says what a folder of clips is, and that it is complete
+
+
+def _marker(path):
+    "What a marker file says, or {} if there is none, or none of ours"
+    try: note = json.loads(Path(path).read_text())
+    except (OSError, ValueError): return {}
+    return note if isinstance(note, dict) and isinstance(note.get("corpus"), str) else {}
 
 
 def ravdess_names(actor: int) -> list[str]:  # the 60 file names of an actor, without suffix
@@ -136,7 +143,8 @@ def make_sample_corpus(
 ) -> Path:  # the folder
     "The embedded default corpus: synthetic speakers x 60 RAVDESS-named clips, 16 kHz; says nothing of people"
     folder, note = Path(folder), dict(corpus="sample (synthetic)", seed=seed, actors=actors, version=1)
-    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == note: return folder
+    if not 1 <= actors <= 24: raise CorpusError(f"{actors} actors: RAVDESS's names have room for 1 to 24")
+    if _marker(folder / MARKER) == note: return folder
     if folder.exists() and any(folder.iterdir()):
         raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +170,10 @@ def _mp3(source, seconds):
     "The first seconds of a sound, MP3-encoded, as a data URL; `source` is a path or (samples, rate)"
     samples, rate = sf.read(source, dtype="float32") if isinstance(source, (str, Path)) else source
     samples, out = np.asarray(samples)[: int(seconds * rate)], io.BytesIO()
+    if samples.ndim == 2: samples = samples.mean(axis=1)  # MP3 holds two channels and 48 kHz at most
+    if rate > 48000:
+        from scipy.signal import resample_poly
+        samples, rate = resample_poly(samples, 1, -(-rate // 48000)), round(rate / -(-rate // 48000))
     sf.write(out, samples, rate, format="MP3")
     return "data:audio/mpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
@@ -207,15 +219,29 @@ def audio_files(
     return found
 
 
+def report_list(
+    report,  # called with each line
+    heading: str,
+    reasons: list[str],
+    top: int = 10,  # how many are told
+):
+    "Tell how many there are, and the first of them"
+    report(f"{heading}: {len(reasons)}")
+    for reason in reasons[:top]: report(f"  {reason}")
+    if len(reasons) > top: report(f"  and {len(reasons) - top} more")
+
+
 def _with_facts(rows, report):
-    "The rows as a table, each with its file's facts; files that are not audio are reported and left out"
+    "The rows as a table, each with its file's facts; files that are not audio are told of and left out"
     good, bad = [], []
     for row in rows:
         try: good.append({**row, **clip_facts(row["path"])})
         except (CorpusError, OSError) as error: bad.append(str(error))
-    if not good: raise CorpusError(f"no clip can be read; the first of {len(bad)}: {bad[0]}")
-    if bad: report(f"left out, cannot be read: {len(bad)}; the first: {bad[0]}")
-    return pd.DataFrame(good)
+    if not good: raise CorpusError(f"no clip can be read; the first of {len(bad)}: {(bad or ['the list is empty'])[0]}")
+    if bad: report_list(report, "left out, cannot be read", bad)
+    table = pd.DataFrame(good)
+    table.attrs["left_out"] = bad
+    return table
 
 # %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):
@@ -240,6 +266,7 @@ def _report_twins(manifest, report):
         labels = sorted(set(twins.emotion))
         if len(labels) > 1:
             raise CorpusError(f"one recording under two labels ({' and '.join(labels)}): {' and '.join(names)}")
+        if twins.actor.nunique() > 1: raise CorpusError(f"one recording by two speakers: {' and '.join(twins.path)}; remove one")
         report(f"{' and '.join(names)} are the same recording: kept on one side of every split")
 
 # %% ../nbs/00_data.ipynb #_report_missing
@@ -259,10 +286,10 @@ COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "
 
 
 def _corpus_name(folder, otherwise):
-    "What a marker in the folder, one level below or above calls it, so that synthetic clips stay labelled"
+    "What a marker of ours in the folder, below it or just above calls it, so that synthetic clips stay labelled"
     folder = Path(folder).resolve()
-    markers = [*folder.glob(MARKER), *folder.glob(f"*/{MARKER}"), *folder.parent.glob(MARKER)]
-    return json.loads(markers[0].read_text())["corpus"] if markers else otherwise
+    notes = map(_marker, [*sorted(folder.rglob(MARKER)), folder.parent / MARKER])
+    return next((note["corpus"] for note in notes if note), otherwise)
 
 
 def prepare_ravdess(
@@ -275,7 +302,10 @@ def prepare_ravdess(
     if len(rows) < len(files):
         report(f"left out, not a RAVDESS name: {len(files) - len(rows)}")
     speech = [r for r in rows if (r["modality"], r["channel"]) == (3, 1)]
-    if len(speech) < len(rows): report(f"left out, song or video: {len(rows) - len(speech)}")
+    songs = sum(r["channel"] == 2 for r in rows)
+    videos = sum(1 for p in Path(folder).rglob("*.mp4") if parse_name(p.stem)) + len(rows) - len(speech) - songs
+    if songs: report(f"left out, song: {songs}")
+    if videos: report(f"left out, video: {videos}")
     if not speech:
         raise CorpusError(f"{folder}: no RAVDESS speech clip (names like 03-01-05-02-01-01-12.wav) "
                           f"among {len(files)} audio files")
@@ -298,15 +328,14 @@ def _folder_rows(folder):
 
 def _csv_rows(file):
     "Path, label and speaker from a CSV; relative paths start at the CSV's folder"
-    try: table = pd.read_csv(file, dtype=str)
+    try: table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True).map(str.strip)
     except (ValueError, UnicodeDecodeError) as error:
         raise CorpusError(f"{file}: not a readable CSV ({error})") from None
     if lacking := [c for c in ("path", "label") if c not in table]:
         raise CorpusError(f"{file}: no column {' and '.join(lacking)}; "
                           "it needs path, label and, if known, speaker")
-    if table[["path", "label"]].isna().any(axis=None):
-        raise CorpusError(f"{file}: a row lacks its path or label")
-    speakers = table.speaker if "speaker" in table else [None] * len(table)
+    if (table[["path", "label"]] == "").any(axis=None): raise CorpusError(f"{file}: a row lacks its path or label")
+    speakers = table.speaker.replace("", None) if "speaker" in table else [None] * len(table)
     for path, label, speaker in zip(table.path, table.label, speakers):
         yield dict(path=str(Path(file).parent / path), emotion=label, actor=speaker)
 
@@ -324,7 +353,7 @@ def prepare_folder(
     _report_twins(kept, report)
     if kept.emotion.nunique() < 2:
         raise CorpusError(f"{source}: one label only ({kept.emotion[0]}); there is nothing to tell apart")
-    kept.attrs["corpus"] = source.resolve().name
+    kept.attrs["corpus"] = _corpus_name(source, source.resolve().name)
     return kept
 
 # %% ../nbs/00_data.ipynb #default_cache
@@ -376,7 +405,7 @@ def download_ravdess(
 ) -> Path:  # the folder with Actor_01 to Actor_24
     "Fetch, verify and unpack RAVDESS's speech (208 MB, CC BY-NC-SA 4.0). Raises `CorpusError`, keeping nothing"
     folder = Path(folder or default_cache() / "ravdess")
-    if (folder / MARKER).is_file(): return folder
+    if _marker(folder / MARKER).get("corpus") == "RAVDESS": return folder
     if folder.exists() and any(folder.iterdir()):
         raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -388,13 +417,14 @@ def load_corpus(
     report=print,  # called with each sentence worth telling
 ) -> pd.DataFrame:  # the manifest
     "The manifest of a corpus by name or place. `ravdess`: the folder in `EMOTION_SER_RAVDESS`, else a download"
-    if corpus == "sample": return prepare_ravdess(make_sample_corpus(default_cache() / "sample"), report)
+    if corpus == "sample": return prepare_ravdess(make_sample_corpus(default_cache() / "sample-1"), report)
     if corpus == "ravdess": corpus = os.environ.get("EMOTION_SER_RAVDESS") or download_ravdess()
     place = Path(corpus)
     if not place.exists():
         raise CorpusError(f"{corpus}: no such folder or file; known by name are sample and ravdess")
-    named = place.is_dir() and any(parse_name(p.stem) for p in audio_files(place))
-    return prepare_ravdess(place, report) if named else prepare_folder(place, report)
+    files = audio_files(place) if place.is_dir() else []
+    named = sum(parse_name(p.stem) is not None for p in files)
+    return (prepare_ravdess if 2 * named > len(files) else prepare_folder)(place, report)
 
 
 def select_emotions(
@@ -415,10 +445,27 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
     found = set(manifest.emotion)
     return [e for e in EMOTIONS if e in found] + sorted(found - set(EMOTIONS))
 
+# %% ../nbs/00_data.ipynb #versions
+def versions() -> dict:  # package -> version
+    "What a figure depends on"
+    packages = ("emotion_ser", "torch", "torchaudio", "transformers", "numpy", "scipy", "scikit-learn", "pandas",
+                "soundfile")
+    return dict(python=platform.python_version(), **{p: importlib.metadata.version(p) for p in packages})
+
+
+def record(
+    table: pd.DataFrame,
+    path: str | Path,  # of the CSV; the note is the JSON of the same name
+    **about,  # how it was made: command, corpus, encoder, protocol, seed ...
+):
+    "Keep a table of results with a note of how it was made and with which versions"
+    table.to_csv(path, index=False)
+    Path(path).with_suffix(".json").write_text(json.dumps(dict(**about, versions=versions()), indent=1) + "\n")
+
 # %% ../nbs/00_data.ipynb #split
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
-    "A manifest's rows in three parts. Raises `CorpusError` if two share a row, recording or (`actors`) actor"
+    "A manifest's row numbers in three parts; `check` tells whether they leak"
     protocol: str  # `random` or `actors`
     seed: int
     train: np.ndarray  # [n_train] int
@@ -431,7 +478,7 @@ class Split:
         return dict(train=self.train, valid=self.valid, test=self.test)
 
     def check(self, manifest):
-        "Raise if anything that must stay together was torn apart; return the split itself"
+        "The split itself. Raises `CorpusError` if two parts share a row, a recording or (protocol `actors`) an actor"
         columns = ["content"] + (["actor"] if self.protocol == "actors" else [])
         whole = manifest.reset_index(drop=True).assign(row=np.arange(len(manifest)))
         for a, b in (("train", "valid"), ("train", "test"), ("valid", "test")):

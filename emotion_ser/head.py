@@ -97,18 +97,21 @@ def _read(folder):
 # %% ../nbs/03_head.ipynb #load_head
 def load_head(
     folder: str | Path,  # written by `save_head`
-) -> EmotionHead:  # in evaluation mode
-    "Read a head back, bit for bit. Raises `HeadError` for anything missing, extra or of another shape"
+) -> EmotionHead:  # in evaluation mode; `.about` holds what was noted when it was saved
+    "Read a head back, bit for bit. Raises `HeadError` for anything missing, extra, not finite or of another shape"
     config, tensors = _read(folder)
-    config.pop("about", None)
+    about = config.pop("about", {}) if isinstance(config, dict) else {}
+    if not isinstance(config, dict) or config.keys() != EmotionHead(2).config.keys() or not isinstance(config["labels"], list):
+        raise HeadError(f"{folder}: head.json does not describe a head")
     try: head = EmotionHead(**config).eval()
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise HeadError(f"{folder}: head.json does not describe a head ({error})") from None
-    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in head.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
-        found = tuple(tensors[name].shape) if name in tensors else None
+        found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else None
         if found != expected.get(name):
-            raise HeadError(f"{folder}: tensor {name}: expected {expected.get(name, 'none')}, "
-                            f"found {found or 'none'}")
+            raise HeadError(f"{folder}: tensor {name}: expected {expected.get(name, 'none')}, found {found or 'none'}")
+        if not tensors[name].isfinite().all(): raise HeadError(f"{folder}: tensor {name} holds NaN or infinity")
     head.load_state_dict(tensors)
+    head.about = about
     return head

@@ -6,8 +6,8 @@
 __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'NORMALISATIONS', 'AudioError', 'read_audio', 'resample', 'normalise', 'load_waveform',
            'plot_waveform', 'plot_spectrogram', 'explorer']
 
-# %% ../nbs/01_preprocess.ipynb #cell-b3ae57
-import math, os
+# %% ../nbs/01_preprocess.ipynb #cell-cc2d6d
+import math, os, re
 from pathlib import Path
 import numpy as np
 import soundfile as sf
@@ -33,11 +33,11 @@ def _decode(file, name):
     "Samples [n_frames, n_channels] float32 and rate of an audio file or an open file"
     try:
         with sf.SoundFile(file) as sound:
-            cut = [line for line in sound.extra_info.splitlines()
-                   if line.startswith(("data", "SSND")) and "should be" in line]
+            sizes = re.findall(r"^(?:data|SSND) *: (\d+) \(should be", sound.extra_info, re.M)
+            cut = [size for size in sizes if int(size) < 0x7FFFFF00]  # a stream's header cannot know, and says 2 or 4 GiB
             samples, rate, promised = (sound.read(dtype="float32", always_2d=True), sound.samplerate,
                                        sound.frames)
-    except (sf.LibsndfileError, RuntimeError, TypeError) as error:
+    except (sf.LibsndfileError, RuntimeError, TypeError, MemoryError) as error:
         reason = ("not audio that libsndfile can read" if "open" in str(error).lower()
                   else f"damaged or cut short ({error})")
         raise AudioError(f"{name}: {reason}") from None
@@ -49,11 +49,12 @@ def _decode(file, name):
 def _from_array(samples, rate):
     "Samples as [n_frames, n_channels] float32; integers scaled by their range, the shorter axis as channels"
     if rate is None: raise AudioError("an array of samples needs its sampling_rate (Hz)")
-    samples = np.asarray(samples)
+    try: samples, rate = np.asarray(samples), int(rate)
+    except (ValueError, TypeError): raise AudioError("not samples and a sampling rate in whole Hz") from None
     if samples.ndim not in (1, 2):
         raise AudioError(f"an array of {samples.ndim} axes is not a sound: "
                          "give [n_samples] or [n_samples, n_channels]")
-    if samples.dtype == np.uint8: samples = samples.astype(np.float32) / 128 - 1
+    if np.issubdtype(samples.dtype, np.unsignedinteger): samples = samples / ((np.iinfo(samples.dtype).max + 1) / 2) - 1
     elif np.issubdtype(samples.dtype, np.integer): samples = samples / -float(np.iinfo(samples.dtype).min)
     elif not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(f"samples of type {samples.dtype} are not a sound")
@@ -72,7 +73,9 @@ def read_audio(
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the open file"))
         return *_decode(source, name), name
-    if isinstance(source, tuple): source, sampling_rate = source
+    if isinstance(source, tuple):
+        if len(source) != 2: raise AudioError(f"a tuple of {len(source)} is not a sound: give (samples, sampling rate)")
+        source, sampling_rate = source
     return *_from_array(source, sampling_rate), "the array"
 
 # %% ../nbs/01_preprocess.ipynb #resample
@@ -127,12 +130,14 @@ def load_waveform(
     if not 1000 <= rate <= 768000:
         raise AudioError(f"{name}: a sampling rate of {rate} Hz is not one of speech")
     _check_samples(samples, name)
-    mono = samples.mean(axis=1, dtype=np.float32)
+    mono = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
     if not mono.any(): raise AudioError(f"{name}: its channels cancel each other out")
     waveform = resample(mono, rate)
     if len(waveform) < MIN_SAMPLES:
         raise AudioError(f"{name}: {len(waveform) / 16:.1f} ms are too short, "
                          f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
+    if np.abs(waveform).max() < 1e-3 * np.abs(mono).max() or np.abs(mono).max() < 1e-30:
+        raise AudioError(f"{name}: nothing is left to hear below {SAMPLING_RATE // 2} Hz")
     return normalise(waveform, how, level_db)
 
 # %% ../nbs/01_preprocess.ipynb #plot_waveform

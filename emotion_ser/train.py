@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SEED', 'TUNED', 'RECIPES', 'Recipe', 'train_head', 'plot_learning_curves', 'make_folds', 'cross_validate']
 
-# %% ../nbs/04_train.ipynb #cell-887ee4
+# %% ../nbs/04_train.ipynb #cell-3a4447
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
@@ -152,7 +152,7 @@ def cross_validate(
 ) -> np.ndarray:  # [n, n_labels]: probabilities, each clip's from heads that have not seen its fold
     "What a recipe says of clips that it has neither learned from nor stopped on"
     names, p = np.unique(folds), np.zeros((len(targets), len(labels)))
-    if len(names) < 3: raise HeadError(f"{len(names)} folds: one to examine, one to validate and one to learn from are needed")
+    if len(names) < 3: raise HeadError(f"{len(names)} folds: examining, validating and learning need one each")
     for k, test in enumerate(names):
         others = np.roll(names, -k)[1:]
         for valid in others if committee else others[:1]:
