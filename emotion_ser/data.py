@@ -135,7 +135,7 @@ def _write_speaker(folder, seed, actor):
         sound = _utter(np.random.default_rng([seed, actor, i]), voice, parse_name(name))
         sf.write(place / f"{name}.wav", sound, 16000, subtype="PCM_16")
 
-
+# %% ../nbs/00_data.ipynb #make_sample_corpus
 def make_sample_corpus(
     folder: str | Path,  # where to write it; left as it is if it holds the same corpus already
     seed: int = 0,  # the same seed gives the same bytes
@@ -218,7 +218,7 @@ def audio_files(
                           "`emotion_ser download ravdess` fetches the corpus")
     return found
 
-
+# %% ../nbs/00_data.ipynb #report_list
 def report_list(
     report,  # called with each line
     heading: str,
