@@ -19,7 +19,7 @@ def score(
     prediction: np.ndarray,  # [n] labels
     labels: list[str],  # all labels, in the order of the study
 ) -> dict:  # metric -> value in 0 to 1
-    "Accuracy, macro precision, recall and F1, and UAR over the labels that occur. Raises `ValueError` for unequal lengths"
+    "The metrics; UAR over the labels that occur, the macro means over all. Raises `ValueError` for unequal lengths"
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support, recall_score
     precision, recall, f1, _ = precision_recall_fscore_support(truth, prediction, labels=labels, average="macro",
                                                                zero_division=0)
