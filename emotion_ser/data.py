@@ -464,7 +464,7 @@ def record(
 @dataclass(frozen=True, eq=False)
 class Split:
     "A manifest's row numbers in three parts; `check` tells whether they leak"
-    protocol: str  # `random` or `actors`
+    protocol: str  # `random`, or one that keeps actors apart
     seed: int
     train: np.ndarray  # [n_train] int
     valid: np.ndarray  # [n_valid] int
@@ -476,8 +476,8 @@ class Split:
         return dict(train=self.train, valid=self.valid, test=self.test)
 
     def check(self, manifest):
-        "The split itself. Raises `CorpusError` if two parts share a row, a recording or (protocol `actors`) an actor"
-        columns = ["content"] + (["actor"] if self.protocol == "actors" else [])
+        "The split itself. Raises `CorpusError` if two parts share a row, a recording or (unless the protocol is `random`) an actor"
+        columns = ["content"] + (["actor"] if self.protocol != "random" else [])
         whole = manifest.reset_index(drop=True).assign(row=np.arange(len(manifest)))
         for a, b in (("train", "valid"), ("train", "test"), ("valid", "test")):
             for column in ["row", *columns]:

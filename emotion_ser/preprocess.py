@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'NORMALISATIONS', 'AudioError', 'read_audio', 'resample', 'normalise', 'load_waveform',
-           'plot_waveform', 'plot_spectrogram', 'explorer']
+           'change_speed', 'plot_waveform', 'plot_spectrogram', 'explorer']
 
-# %% ../nbs/01_preprocess.ipynb #cell-cc2d6d
+# %% ../nbs/01_preprocess.ipynb #cell-ada1f5
 import math, os, re
+from fractions import Fraction
 from pathlib import Path
 import numpy as np
 import soundfile as sf
@@ -139,6 +140,25 @@ def load_waveform(
     if np.abs(waveform).max() < 1e-3 * np.abs(mono).max() or np.abs(mono).max() < 1e-30:
         raise AudioError(f"{name}: nothing is left to hear below {SAMPLING_RATE // 2} Hz")
     return normalise(waveform, how, level_db)
+
+# %% ../nbs/01_preprocess.ipynb #change_speed
+def change_speed(
+    waveform: np.ndarray,  # [n_samples] float32 at 16 kHz
+    speed: float,  # 0.5 to 2; 1.1 is a tenth faster: shorter and higher
+) -> np.ndarray:  # [n_samples / speed] float32, with the same peak
+    "Play a waveform faster and higher, or slower and lower (speed perturbation, Ko et al. 2015). Raises `AudioError`"
+    if not 0.5 <= speed <= 2: raise ValueError(f"no speed {speed}: give 0.5 to 2, such as 0.9 or 1.1")
+    if speed == 1: return waveform
+    from scipy.signal import resample_poly
+    ratio = Fraction(float(speed)).limit_denominator(1000)
+    played = resample_poly(waveform, ratio.denominator, ratio.numerator)
+    if len(played) < MIN_SAMPLES:
+        raise AudioError(f"at speed {speed} only {len(played) / 16:.1f} ms long, "
+                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
+    before, after = np.abs(waveform).max(), np.abs(played).max()
+    if not after > 1e-3 * before:
+        raise AudioError(f"at speed {speed} nothing is left to hear below {SAMPLING_RATE // 2} Hz")
+    return (played / after * before).astype(np.float32)
 
 # %% ../nbs/01_preprocess.ipynb #plot_waveform
 def plot_waveform(
