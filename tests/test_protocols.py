@@ -1,0 +1,86 @@
+"""Whole evaluations on small corpora: resumed, compared, on random labels, and as a user runs them."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import emotion_ser
+
+from emotion_ser.data import load_corpus
+from emotion_ser.protocols import EVALUATIONS, EvaluationConfig, run_evaluation
+
+QUIET = dict(report=lambda sentence: None, progress=False)
+
+
+def same_files(first, second, but=("cost.json",)):
+    "The files of two folders are the same, byte by byte"
+    names = sorted(p.name for p in first.iterdir() if p.is_file() and p.name not in but)
+    return len(names) == 4 and all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+def test_a_run_is_the_same_again_and_after_an_interruption(small, tmp_path):
+    config = EvaluationConfig(str(small), protocol="loso", augment=True)
+    whole = run_evaluation(config, tmp_path / "whole", **QUIET)
+    run_evaluation(config, tmp_path / "again", **QUIET)
+    assert same_files(tmp_path / "whole", tmp_path / "again")
+    splits = sorted((tmp_path / "again" / "splits").iterdir())
+    assert len(splits) == 4
+    splits[0].unlink()
+    splits[1].write_text(splits[1].read_text()[:100])  # a file that was cut off
+    (tmp_path / "again" / "metrics.json").unlink()
+    said = []
+    resumed = run_evaluation(config, tmp_path / "again", report=said.append, progress=False)
+    assert resumed.cost["splits_kept"] == 2 and "2 of 4 splits were there already" in said
+    assert same_files(tmp_path / "whole", tmp_path / "again")
+    assert set(whole.metrics["chosen"]) and sum(whole.metrics["chosen"].values()) == 4
+
+
+def test_another_configuration_does_not_reuse_what_is_there(small, tmp_path):
+    run_evaluation(EvaluationConfig(str(small), protocol="loso", layers="all", pooling="mean"), tmp_path, **QUIET)
+    other = run_evaluation(EvaluationConfig(str(small), protocol="loso", layers="all", pooling="mean", speaker_norm=True), tmp_path, **QUIET)
+    assert other.cost["splits_kept"] == 0
+
+
+@pytest.fixture(scope="module")
+def nonsense(small, tmp_path_factory):
+    "The small corpus with the labels of each speaker dealt anew among that speaker's clips"
+    manifest = load_corpus(str(small), report=lambda sentence: None)
+    labels = manifest.groupby("actor").emotion.transform(np.random.default_rng(0).permutation)
+    file = tmp_path_factory.mktemp("nonsense") / "clips.csv"
+    pd.DataFrame(dict(path=manifest.path, label=labels, speaker=manifest.actor)).to_csv(file, index=False)
+    return file
+
+
+@pytest.mark.parametrize("protocol", EVALUATIONS)
+@pytest.mark.parametrize("head", ["lda", "logistic"])
+def test_random_labels_give_chance(nonsense, protocol, head):
+    if protocol == "emobox":  # a CSV's speakers are names, not RAVDESS's numbers
+        with pytest.raises(ValueError, match="use actors or loso"): run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol), **QUIET)
+        return
+    found = run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol, head=head, repeats=4), **QUIET).metrics
+    low, high = found["intervals"]["uar"]
+    assert low < 1 / 8 < high
+    assert found["calibration"]["ece_after"] < 0.15  # it learns on inner folds that it knows nothing
+
+
+@pytest.mark.parametrize("head", ["mlp-seed", "mlp"])
+def test_networks_stay_apart_from_the_test_actors(small, tmp_path, head):
+    found = run_evaluation(EvaluationConfig(str(small), protocol="actors", head=head, layers="all", pooling="mean"), tmp_path, **QUIET)
+    assert len(found.predictions) == 240 and found.predictions.groupby("split").actor.nunique().sum() == 4
+    assert json.loads((tmp_path / "metrics.json").read_text())["command"].startswith("emotion_ser evaluate --corpus")
+
+
+def test_the_commands(small, tmp_path):
+    run = lambda *options: emotion_ser("evaluate", "--corpus", small, "--protocol", "loso", *options, check=True)
+    done = run("--out", tmp_path / "plain")
+    assert "UAR" in done.stdout and "95% interval (4 actors)" in done.stdout and "chosen on inner folds" in done.stdout
+    assert "NORMALISED PER SPEAKER" in run("--speaker-norm", "--out", tmp_path / "norm").stdout
+    compared = emotion_ser("compare", tmp_path / "plain", tmp_path / "norm", check=True)
+    assert "paired" in compared.stdout and compared.stdout.count(" to ") == 3
+    emotion_ser("evaluate", "--corpus", small, "--protocol", "random", "--repeats", 2, "--out", tmp_path / "random", check=True)
+    for arguments, sentence in [(("compare", tmp_path / "plain", tmp_path / "random"), "not examined on the same clips"),
+                                (("compare", tmp_path / "plain", tmp_path / "nowhere"), "no predictions.csv"),
+                                (("evaluate", "--corpus", small, "--layers", "9"), "no layer 9")]:
+        failed = emotion_ser(*arguments)
+        assert failed.returncode == 1 and failed.stderr.strip().splitlines()[-1].startswith("error:") and sentence in failed.stderr
+    assert emotion_ser("evaluate", "--head", "forest").returncode == 2
