@@ -47,8 +47,8 @@ def study(
         help="[b]acoustic[/b] (no weights), a Hugging Face name such as facebook/wav2vec2-base, or a folder")] = "acoustic",
     layers: Annotated[Optional[str], typer.Option(
         help="which layers of the encoder: last, all, 3, or 3,4,5; default: the recipe's")] = None,
-    pooling: Annotated[Optional[Literal["mean", "mean+std"]], typer.Option(
-        help="statistics over time; default: the recipe's")] = None,
+    pooling: Annotated[Optional[Literal["mean", "mean+std", "speech", "functionals"]], typer.Option(
+        help="statistics over time; functionals for acoustic, speech for all others; default: the recipe's")] = None,
     recipe: Annotated[Literal["tuned", "seed"], typer.Option(
         help="how the head is trained: ours, or the seed's to the letter")] = "tuned",
     protocol: Annotated[Literal["random", "actors"], typer.Option(
@@ -99,11 +99,12 @@ def evaluate(
     encoder: Annotated[str, typer.Option(help="[b]acoustic[/b], a Hugging Face name, or a folder, as in `study`")] = "acoustic",
     protocol: Annotated[Literal["random", "actors", "emobox", "loso"], typer.Option(
         help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time (voices not heard)")] = "emobox",
-    head: Annotated[Literal["lda", "logistic", "mlp", "mlp-seed", "any"], typer.Option(
-        help="discriminant analysis, logistic regression, our network, the seed's to the letter, or whichever inner folds prefer")] = "lda",
+    head: Annotated[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee"], typer.Option(
+        help="discriminant analysis, logistic regression, our network, the seed's to the letter, whichever of the first three "
+             "inner folds prefer, or two discriminants and a network together")] = "lda",
     layers: Annotated[Optional[str], typer.Option(help="only these layers, instead of a choice on inner folds: last, all, 3, or 3,4,5")] = None,
-    pooling: Annotated[Optional[Literal["mean", "mean+std", "functionals"]], typer.Option(
-        help="only these statistics over time, instead of a choice; functionals: acoustic only")] = None,
+    pooling: Annotated[Optional[Literal["mean", "mean+std", "speech", "functionals"]], typer.Option(
+        help="only these statistics over time, instead of a choice; functionals for acoustic, speech for all others")] = None,
     augment: Annotated[bool, typer.Option("--augment", help="learn from each training clip at 0.9 and 1.1 times its speed too")] = False,
     speaker_norm: Annotated[bool, typer.Option(
         "--speaker-norm", help="normalise each speaker by all of their clips: uses unlabelled audio of the person examined")] = False,

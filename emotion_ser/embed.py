@@ -22,7 +22,8 @@ from .preprocess import MIN_SAMPLES, SAMPLING_RATE, AudioError, change_speed, lo
 
 # %% ../nbs/02_embed.ipynb #encodererror
 # which of an encoder's statistics over time an embedding holds
-POOLINGS = {"mean": slice(0, 1), "mean+std": slice(0, 2), "functionals": slice(0, 9)}
+POOLINGS = {"mean": slice(0, 1), "mean+std": slice(0, 2), "speech": slice(2, 4),
+            "mean+std+speech": slice(0, 4), "functionals": slice(0, 9)}
 
 
 class EncoderError(ValueError):
@@ -47,13 +48,12 @@ def parse_layers(
 # %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
     "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
-    n_stats = 2  # statistics over time that `layer_stats` keeps: mean and standard deviation
+    n_stats = 2  # statistics over time that `layer_stats` keeps
+    poolings = ("mean", "mean+std")  # the choices among them; the last one takes all
 
     def __init__(self, name, n_layers, width, layers, pooling):
-        can = [p for p, chosen in POOLINGS.items() if chosen.stop <= self.n_stats]
-        if pooling not in POOLINGS: raise EncoderError(f"no pooling {pooling!r}; there are {', '.join(can)}")
-        if pooling not in can:
-            raise EncoderError(f"pooling {pooling!r} is for the acoustic encoder only; give {' or '.join(can)}")
+        if pooling not in self.poolings:
+            raise EncoderError(f"no pooling {pooling!r} with {name}; there are {', '.join(self.poolings)}")
         self.name, self.n_layers, self.width, self.pooling = name, n_layers, width, pooling
         self.layers = parse_layers(layers, n_layers)
         self.top = max(self.layers)  # the highest layer that must be computed
@@ -62,7 +62,7 @@ class FrozenEncoder:
     @property
     def size(self) -> int:
         "How many numbers an embedding has"
-        return len(self.layers) * self.width * (POOLINGS[self.pooling].stop)
+        return len(self.layers) * self.width * (POOLINGS[self.pooling].stop - POOLINGS[self.pooling].start)
 
     def select(self, stats):
         "From [..., top + 1, n_stats, width] the chosen layers and statistics, side by side: [..., size]"
@@ -207,7 +207,7 @@ def one_thread():
 
 class AcousticEncoder(FrozenEncoder):
     "The seed's MFCCs, chroma etc.: 124 features every 10 ms, pooled over the speech. No weights, no download"
-    n_stats = len(FUNCTIONALS)
+    n_stats, poolings = len(FUNCTIONALS), ("mean", "mean+std", "functionals")
 
     def __init__(self, layers="last", pooling="mean+std"):
         super().__init__("acoustic", 0, 124, layers, pooling)
@@ -325,19 +325,34 @@ def _hidden_states(encoder, waveforms):
     return caught[: encoder.top + 1]
 
 
+def _speech_frames(waveform, n_frames):
+    "Which of an encoder's frames, spread evenly over the clip, lie in its part with speech"
+    energy = _frames(torch.as_tensor(waveform), 400).square().mean(1)
+    part = speech_part(10 * torch.log10(energy + 1e-8))
+    return slice(part.start * n_frames // len(energy), -(-part.stop * n_frames // len(energy)))
+
+
+def _mean_std(frames):
+    "[layers, n_frames, width] -> [layers, 2, width]"
+    return torch.stack([frames.mean(1), frames.std(1, unbiased=False)], 1)
+
+
 def _pool(encoder, waveforms):
-    "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and standard deviation over time"
+    "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, and both over the speech alone"
     window = WHISPER_WINDOW if encoder.kind == "whisper" else waveforms.shape[1]
     pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1)
               if w.shape[1] >= MIN_SAMPLES]
     with torch.inference_mode():
         heard = [torch.stack(_hidden_states(encoder, w), 1).float() for w in pieces]
         frames = torch.cat(heard, dim=2)  # [n_clips, top + 1, n_frames, width]
-        return torch.stack([frames.mean(2), frames.std(2, unbiased=False)], 2).cpu().numpy()
+        speech = [f[:, _speech_frames(w, f.shape[1])] for w, f in zip(waveforms, frames)]
+        return torch.stack([torch.cat([_mean_std(f), _mean_std(s)], 1) for f, s in zip(frames, speech)]).cpu().numpy()
 
 # %% ../nbs/02_embed.ipynb #encoder
 class Encoder(FrozenEncoder):
     "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
+    n_stats, poolings = 4, ("mean", "mean+std", "speech", "mean+std+speech")
+
     def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
                  device=None):
         self.kind = model.config.model_type
@@ -358,7 +373,7 @@ class Encoder(FrozenEncoder):
         cls,
         name: str = DEFAULT_ENCODER,  # a hub name or a local folder
         layers="last",  # see `parse_layers`
-        pooling: str = "mean",  # over time: `mean` or `mean+std`
+        pooling: str = "mean",  # over time, see `poolings`; `speech`: mean and std without the silence around it
         revision: str | None = None,  # a commit of the hub; default: the pinned one (`REVISIONS`), or newest
         dtype: str = "float32",  # `float32`, or `bfloat16` where the machine has it
         device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
@@ -367,14 +382,14 @@ class Encoder(FrozenEncoder):
         return cls(*_load(str(name), revision), layers, pooling, dtype, device)
 
     def layer_stats(self, waveforms):
-        "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and deviation over time, layer by layer"
+        "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, both over the speech alone"
         return _pool(self, waveforms)
 
 # %% ../nbs/02_embed.ipynb #load_encoder
 def load_encoder(
     name: str = "acoustic",  # `acoustic`, a hub name or a local folder
     layers="last",  # see `parse_layers`
-    pooling: str = "mean+std",  # over time: `mean`, `mean+std`; for `acoustic` also `functionals`
+    pooling: str = "mean+std",  # over time: `mean`, `mean+std`, `speech`; for `acoustic` `functionals`
 ) -> FrozenEncoder:
     "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"
     return (AcousticEncoder(layers, pooling) if name == "acoustic"

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EVALUATIONS', 'EMOBOX', 'STRENGTHS', 'HEADS', 'SPEEDS', 'outer_splits', 'inner_folds', 'Candidate', 'candidates',
-           'normalise_speakers', 'Material', 'Examined', 'examine', 'EvaluationConfig', 'gather', 'summarise',
+           'teams', 'normalise_speakers', 'Material', 'Examined', 'examine', 'EvaluationConfig', 'gather', 'summarise',
            'Evaluation', 'run_evaluation', 'save_evaluation', 'compare_runs']
 
-# %% ../nbs/09_protocols.ipynb #cell-a8f31c
+# %% ../nbs/09_protocols.ipynb #cell-e1b729
 import hashlib, json, os, shlex, sys, time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from .calibrate import (BINS, apply_temperature, calibration_error, fit_temperat
                                    plot_reliability, reliability)
 from .data import (CorpusError, Split, _speakers, label_names, load_corpus, random_split, report_list,
                               select_emotions, versions)
-from .embed import POOLINGS, embed_corpus, load_encoder, parse_layers
+from .embed import POOLINGS, EncoderError, embed_corpus, load_encoder, parse_layers
 from .evaluate import evaluate, paired_difference, plot_confusion, score, subgroups
 from .head import predict_probabilities
 from .linear import fit_discriminant, fit_logistic
@@ -76,7 +76,7 @@ def inner_folds(
 # %% ../nbs/09_protocols.ipynb #candidate
 STRENGTHS = {"logistic": (0.003, 0.01, 0.03, 0.1), "lda": (0.1, 0.3, 0.5, 0.7, 0.9), "mlp": (0.3, 0.5),
              "mlp-seed": (SEED.dropout,)}  # C; the sphere's share; dropout
-HEADS = (*STRENGTHS, "any")
+HEADS = (*STRENGTHS, "any", "committee")
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,30 @@ def candidates(
     "The settings that are tried. Raises `ValueError` for an unknown head"
     if head not in HEADS: raise ValueError(f"no head {head!r}; there are {', '.join(HEADS)}")
     if layers: parse_layers(layers, encoder.n_layers)
-    if pooling and (pooling not in POOLINGS or POOLINGS[pooling].stop > encoder.n_stats):
-        fit = [p for p, kept in POOLINGS.items() if kept.stop <= encoder.n_stats]
-        raise ValueError(f"no pooling {pooling!r} for {encoder.name}; there are {', '.join(fit)}")
+    if pooling and pooling not in encoder.poolings:
+        raise EncoderError(f"no pooling {pooling!r} with {encoder.name}; there are {', '.join(encoder.poolings)}")
     if head == "any": return [c for h in ("lda", "logistic", "mlp") for c in candidates(h, encoder, layers, pooling)]
     if head == "mlp-seed": views = [(layers or SEED.layers, pooling or SEED.pooling)]
     else:
         every = ["all", *map(str, range(encoder.n_layers, -1, -1))] if encoder.n_layers else ["all"]
         if head == "mlp": every = ["all", str(encoder.n_layers // 2)] if encoder.n_layers else ["all"]
-        richest = [p for p, kept in POOLINGS.items() if kept.stop <= encoder.n_stats][::-1]
+        richest = [p for p in encoder.poolings if "speech" not in p][::-1]
         views = [(l, p) for l in ([layers] if layers else every) for p in ([pooling] if pooling else richest)]
         if head == "mlp" and not pooling: views = [(l, p) for l, p in views if p == richest[0]]
     return [Candidate(head, l, p, s) for l, p in views for s in STRENGTHS[head]]
+
+
+def teams(
+    head: str,  # one of `HEADS`
+    encoder,
+    layers: str | None = None,  # see `candidates`
+    pooling: str | None = None,  # only this; a committee's members then differ in their heads
+) -> list[list[Candidate]]:  # one grid; for a committee one per member
+    "The grids from which inner folds choose one setting each. Raises `ValueError` for an unknown head"
+    if head != "committee": return [candidates(head, encoder, layers, pooling)]
+    first, second = ("mean+std", "speech") if "speech" in encoder.poolings else ("functionals", "mean+std")
+    members = dict.fromkeys([("lda", pooling or first), ("lda", pooling or second), ("mlp", pooling or first)])
+    return [candidates(kind, encoder, layers or "all", p) for kind, p in members]
 
 # %% ../nbs/09_protocols.ipynb #normalise_speakers
 SPEEDS = (0.9, 1.1)  # of the training copies
@@ -153,7 +165,7 @@ def _fit(material, fold, group):
     if first.head in ("mlp", "mlp-seed"):
         x, y = material.view(train, first, copies=True), np.tile(material.targets[train], len(material.stats))
         stop = material.view(fold.valid, first), material.targets[fold.valid]
-        recipe = SEED if first.head == "mlp-seed" else TUNED
+        recipe = SEED if first.head == "mlp-seed" else replace(TUNED, batch_size=TUNED.batch_size * len(material.stats))
         networks = {c: train_head(x, y, *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
                     for c in group}
         return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
@@ -176,33 +188,54 @@ class Examined:
     "What came of one outer split"
     probabilities: np.ndarray  # [n_test, n_labels], before temperature
     temperature: float  # fitted on inner predictions
-    chosen: Candidate
+    chosen: list[Candidate]  # one; of a committee, one per member
     inner: dict  # candidate -> UAR on the inner folds
+    inner_uar: float  # of what was chosen
 
 
-def examine(
-    material: Material,
-    split: Split,  # an outer split
-    grid: list[Candidate],
-) -> Examined:
-    "Choose among candidates on inner folds, then predict the test part once"
-    folds, y, labels = inner_folds(material.manifest, split), material.targets, np.array(material.labels)
-    if grid[0].head == "mlp-seed": folds = [split] if len(split.valid) else folds[:1]
-    asked = np.concatenate([fold.valid for fold in folds])
-    said, members = {c: [] for c in grid}, {c: [] for c in grid}
+def _ask_inside(material, split, folds, grid):
+    "Each candidate's answers on the folds that choose, and its networks' answers on the test part, looked at later"
+    said, networks = {c: [] for c in grid}, {c: [] for c in grid}
     for fold in folds:
         for group in _groups(grid):
             for c, predict in _fit(material, fold, group).items():
                 said[c].append(predict(material.view(fold.valid, c)))
-                if c.head.startswith("mlp"): members[c].append(predict(material.view(split.test, c)))
-    said = {c: np.concatenate(p) for c, p in said.items()}
-    uar = {c: score(labels[y[asked]], labels[p.argmax(1)], material.labels)["uar"] for c, p in said.items()}
-    chosen = max(grid, key=uar.get)
-    if members[chosen]: probabilities = np.mean(members[chosen], axis=0)
-    else:
-        whole = replace(split, train=np.sort(np.concatenate([split.train, split.valid])), valid=split.valid[:0])
-        probabilities = _fit(material, whole, [chosen])[chosen](material.view(split.test, chosen))
-    return Examined(probabilities, fit_temperature(labels[y[asked]], said[chosen], material.labels), chosen, uar)
+                if c.head.startswith("mlp"): networks[c].append(predict(material.view(split.test, c)))
+    return {c: np.concatenate(p) for c, p in said.items()}, networks
+
+
+def _learn_all(material, split, candidate):
+    "A linear head from everything that is not tested: its answers on the test part"
+    whole = replace(split, train=np.sort(np.concatenate([split.train, split.valid])), valid=split.valid[:0])
+    return _fit(material, whole, [candidate])[candidate](material.view(split.test, candidate))
+
+
+def _together(answers, temperatures):
+    "Log-probabilities averaged, each at its temperature: [n, n_labels]"
+    logs = np.mean([np.log(apply_temperature(p, t).clip(1e-300)) for p, t in zip(answers, temperatures)], axis=0)
+    p = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+# %% ../nbs/09_protocols.ipynb #examine
+def examine(
+    material: Material,
+    split: Split,  # an outer split
+    *grids: list[Candidate],  # one, or one for each member of a committee
+) -> Examined:
+    "Choose a candidate from each grid on inner folds, then predict the test part once"
+    folds, labels = inner_folds(material.manifest, split), np.array(material.labels)
+    if grids[0][0].head == "mlp-seed": folds = [split] if len(split.valid) else folds[:1]
+    truth = labels[material.targets[np.concatenate([fold.valid for fold in folds])]]
+    said, networks = _ask_inside(material, split, folds, list(dict.fromkeys(sum(grids, []))))
+    uar = lambda p: score(truth, labels[p.argmax(1)], material.labels)["uar"]
+    inner = {c: uar(p) for c, p in said.items()}
+    chosen = [max(grid, key=inner.get) for grid in grids]
+    inside = [said[c] for c in chosen]
+    outside = [np.mean(networks[c], axis=0) if networks[c] else _learn_all(material, split, c) for c in chosen]
+    temperatures = [fit_temperature(truth, p, material.labels) for p in inside]
+    if len(grids) == 1: return Examined(outside[0], temperatures[0], chosen, inner, inner[chosen[0]])
+    inside, outside = _together(inside, temperatures), _together(outside, temperatures)
+    return Examined(outside, fit_temperature(truth, inside, material.labels), chosen, inner, uar(inside))
 
 # %% ../nbs/09_protocols.ipynb #evaluationconfig
 @dataclass(frozen=True)
@@ -244,8 +277,8 @@ def gather(
     manifest = load_corpus(config.corpus, report)
     if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
     outer_splits(manifest, config.protocol, config.seed, config.repeats)  # fail early, before the long work
-    encoder = load_encoder(config.encoder, "all", "functionals" if config.encoder == "acoustic" else "mean+std")
-    candidates(config.head, encoder, config.layers, config.pooling)
+    encoder = load_encoder(config.encoder, "all", "functionals" if config.encoder == "acoustic" else "mean+std+speech")
+    teams(config.head, encoder, config.layers, config.pooling)
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}"
            + (f", also at speeds {' and '.join(map(str, SPEEDS))}" if config.augment else ""))
     first = embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)
@@ -271,12 +304,13 @@ def _kept(file, key):
     except (OSError, ValueError): return None
     if not isinstance(kept, dict) or kept.get("key") != key: return None
     inner = {Candidate(**c): uar for c, uar in kept["inner"]}
-    return Examined(np.array(kept["probabilities"]), kept["temperature"], Candidate(**kept["chosen"]), inner)
+    chosen = [Candidate(**c) for c in kept["chosen"]]
+    return Examined(np.array(kept["probabilities"]), kept["temperature"], chosen, inner, kept["inner_uar"])
 
 
 def _keep(file, key, found):
     "Write a split's result in one step"
-    said = dict(key=key, temperature=found.temperature, chosen=asdict(found.chosen),
+    said = dict(key=key, temperature=found.temperature, chosen=[asdict(c) for c in found.chosen], inner_uar=found.inner_uar,
                 inner=[(asdict(c), uar) for c, uar in found.inner.items()], probabilities=found.probabilities.tolist())
     _write(file, lambda path: path.write_text(json.dumps(said)))
 
@@ -287,6 +321,12 @@ def _calibration(truth, raw, calibrated, labels):
     return dict(bins=BINS, **{f"{what}_{when}": measure(truth, p, labels) for when, p in (("before", raw), ("after", calibrated))
                               for what, measure in (("ece", calibration_error), ("nll", negative_log_likelihood))},
                 table_before=table(raw), table_after=table(calibrated))
+
+
+def _told(chosen):
+    "A setting as one row; a committee's with its members side by side"
+    rows = [asdict(c) for c in chosen]
+    return rows[0] if len(rows) == 1 else {key: " + ".join(str(row[key]) for row in rows) for key in rows[0]}
 
 
 def summarise(
@@ -305,11 +345,11 @@ def summarise(
         one = score(truth, np.array(labels)[f.probabilities.argmax(1)], labels)
         actors = "" if split.protocol == "random" else " ".join(map(str, sorted(material.manifest.actor.iloc[split.test].unique())))
         rows.append(dict(seed=split.seed, actors=actors, clips=len(split.test), uar=one["uar"], accuracy=one["accuracy"],
-                         inner_uar=f.inner[f.chosen], **asdict(f.chosen), temperature=f.temperature))
+                         inner_uar=f.inner_uar, **_told(f.chosen), temperature=f.temperature))
     spread = {m: dict(zip(("mean", "sd", "min", "max"), map(float, (v.mean(), v.std(ddof=1) if len(v) > 1 else 0, v.min(), v.max()))))
               for m in ("uar", "accuracy") for v in [np.array([row[m] for row in rows])]}
     groups = subgroups(tested, np.array(labels)[calibrated.argmax(1)], labels)
-    often = Counter(f"{f.chosen.head}, layers {f.chosen.layers}, {f.chosen.pooling}, {f.chosen.strength}" for f in found)
+    often = Counter(" + ".join(f"{c.head}, layers {c.layers}, {c.pooling}, {c.strength}" for c in f.chosen) for f in found)
     return dict(**report, spread=spread, chosen=dict(often.most_common()), splits=rows, subgroups=groups.to_dict("records"),
                 calibration=_calibration(tested.emotion, raw, calibrated, labels))
 
@@ -330,7 +370,7 @@ def _peak_mb():
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def _examine_all(material, splits, grid, folder, key, progress):
+def _examine_all(material, splits, grids, folder, key, progress):
     "Each split examined, or taken from its file: a list of `Examined`, and how many were kept"
     from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
@@ -339,7 +379,7 @@ def _examine_all(material, splits, grid, folder, key, progress):
         for k, split in enumerate(tqdm(splits, desc="examining", unit="split", disable=not progress)):
             file = folder / f"{k:02}.json" if folder else None
             kept = _kept(file, key) if file else None
-            found.append(kept or examine(material, split, grid))
+            found.append(kept or examine(material, split, *grids))
             old += kept is not None
             if file and not kept: _keep(file, key, found[-1])
     return found, old
@@ -357,10 +397,11 @@ def run_evaluation(
     if out: (Path(out) / "splits").mkdir(parents=True, exist_ok=True)  # fail early, before the long work
     material, encoder = gather(config, cache_dir, report, progress)
     splits = outer_splits(material.manifest, config.protocol, config.seed, config.repeats)
-    grid = candidates(config.head, encoder, config.layers, config.pooling)
+    grids = teams(config.head, encoder, config.layers, config.pooling)
+    grid = list(dict.fromkeys(sum(grids, [])))
     report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")
     gathered = time.perf_counter()
-    found, old = _examine_all(material, splits, grid, out and Path(out) / "splits", _key(config, encoder, material.manifest), progress)
+    found, old = _examine_all(material, splits, grids, out and Path(out) / "splits", _key(config, encoder, material.manifest), progress)
     if old: report(f"{old} of {len(splits)} splits were there already")
     metrics = dict(**summarise(material, splits, found), corpus=material.manifest.attrs["corpus"], encoder=encoder.name,
                    encoder_fingerprint=encoder.fingerprint, labels=material.labels, candidates=[asdict(c) for c in grid],
