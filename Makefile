@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme results lock clean
+.PHONY: help study test notebooks readme results evaluations lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -47,6 +47,13 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --seed $$seed --out runs/$$run; \
 	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
 	done; done
+
+evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt); hours on two cores, goes on where it was
+	set -e; grep -v '^#' nbs/results/protocols/commands.txt | while read -r run options; do \
+	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
+	  mkdir -p nbs/results/protocols/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/protocols/$$run/; \
+	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/protocols/$$run/;; esac; \
+	done
 
 lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
