@@ -124,7 +124,7 @@ def evaluate(
     _say(f"embedding {seconds['embedding']:.0f} s, examining {seconds['examining']:.0f} s, {finished.cost['peak_memory_mb']} MB at most")
     if out: typer.echo(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")
 
-
+# %% ../nbs/90_cli.ipynb #compare
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="a folder written by `evaluate --out`")],

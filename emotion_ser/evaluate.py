@@ -64,7 +64,7 @@ def _tails(values, level):
     "The percentiles that hold `level` of the values between them"
     return [float(x) for x in np.percentile(values, [50 * (1 - level), 50 * (1 + level)])]
 
-
+# %% ../nbs/05_evaluate.ipynb #bootstrap_intervals
 def bootstrap_intervals(
     truth: np.ndarray,  # [n] labels
     prediction: np.ndarray,  # [n] labels

@@ -75,7 +75,7 @@ def _within(residuals, centres, shrinkages):
         found = cho_solve(cho_factor(m, overwrite_a=True, check_finite=False), right, check_finite=False).T
         yield found * (n / (1 - s)) if few else (centres - found.astype(np.float32) @ residuals) * (n / (1 - s) / sphere)
 
-
+# %% ../nbs/07_linear.ipynb #fit_discriminant
 def fit_discriminant(
     vectors: np.ndarray,  # [n, size]
     targets: np.ndarray,  # [n] int, 0 to n_labels - 1
