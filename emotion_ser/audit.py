@@ -95,7 +95,7 @@ def climb(
             report(f"{way}: {step}: {figure:.1f}")
     return pd.DataFrame(rows)
 
-
+# %% ../nbs/10_audit.ipynb #plot_ladder
 def plot_ladder(
     ladders: dict[str, pd.DataFrame],  # system -> from `climb`
     claim: float = 95.3,  # percent

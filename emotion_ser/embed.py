@@ -352,7 +352,6 @@ def _pool(encoder, waveforms):
 class Encoder(FrozenEncoder):
     "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
     n_stats, poolings = 4, ("mean", "mean+std", "speech", "mean+std+speech")
-
     def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
                  device=None):
         self.kind = model.config.model_type

@@ -87,7 +87,7 @@ class Candidate:
     pooling: str  # one of `POOLINGS`
     strength: float  # C of logistic regression, shrinkage of the discriminant, dropout of the networks
 
-
+# %% ../nbs/09_protocols.ipynb #candidates
 def candidates(
     head: str,  # one of `HEADS`
     encoder,  # says how many layers and statistics there are
@@ -109,7 +109,7 @@ def candidates(
         if head == "mlp" and not pooling: views = [(l, p) for l, p in views if p == richest[0]]
     return [Candidate(head, l, p, s) for l, p in views for s in STRENGTHS[head]]
 
-
+# %% ../nbs/09_protocols.ipynb #teams
 def teams(
     head: str,  # one of `HEADS`
     encoder,
@@ -119,8 +119,9 @@ def teams(
     "The grids from which inner folds choose one setting each. Raises `ValueError` for an unknown head"
     if head != "committee": return [candidates(head, encoder, layers, pooling)]
     first, second = ("mean+std", "speech") if "speech" in encoder.poolings else ("functionals", "mean+std")
-    members = dict.fromkeys([("lda", pooling or first), ("lda", pooling or second), ("mlp", pooling or first)])
-    return [candidates(kind, encoder, layers or "all", p) for kind, p in members]
+    linear = dict.fromkeys([pooling or first, pooling or second])
+    network = Candidate("mlp", layers or "all", pooling or first, TUNED.dropout)
+    return [*(candidates("lda", encoder, layers or "all", p) for p in linear), [network]]
 
 # %% ../nbs/09_protocols.ipynb #normalise_speakers
 SPEEDS = (0.9, 1.1)  # of the training copies
@@ -158,14 +159,19 @@ class Material:
         pick = lambda stats: stats[rows][:, layers][:, :, POOLINGS[candidate.pooling]].reshape(len(rows), -1)
         return np.concatenate([pick(stats) for stats in (self.stats if copies else self.stats[:1])])
 
-# %% ../nbs/09_protocols.ipynb #_fit
+# %% ../nbs/09_protocols.ipynb #_fewer_epochs
+def _fewer_epochs(recipe, copies):
+    "The same patience in clips shown: an epoch over copies shows each clip several times"
+    return replace(recipe, **{name: -(-getattr(recipe, name) // copies) for name in ("epochs", "patience", "plateau")})
+
+
 def _fit(material, fold, group):
     "Heads for candidates that differ in strength only: candidate -> function from a view to probabilities"
     train, first, n_labels = fold.train, group[0], len(material.labels)
     if first.head in ("mlp", "mlp-seed"):
         x, y = material.view(train, first, copies=True), np.tile(material.targets[train], len(material.stats))
         stop = material.view(fold.valid, first), material.targets[fold.valid]
-        recipe = SEED if first.head == "mlp-seed" else replace(TUNED, batch_size=TUNED.batch_size * len(material.stats))
+        recipe = SEED if first.head == "mlp-seed" else _fewer_epochs(TUNED, len(material.stats))
         networks = {c: train_head(x, y, *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
                     for c in group}
         return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
@@ -328,7 +334,7 @@ def _told(chosen):
     rows = [asdict(c) for c in chosen]
     return rows[0] if len(rows) == 1 else {key: " + ".join(str(row[key]) for row in rows) for key in rows[0]}
 
-
+# %% ../nbs/09_protocols.ipynb #summarise
 def summarise(
     material: Material,
     splits: list[Split],
