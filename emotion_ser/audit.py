@@ -58,7 +58,7 @@ def experiment(
     shortcuts: Shortcuts = Shortcuts(),
     seeds: range = range(10),
 ) -> list[float]:  # test accuracy of each seed, 0 to 1
-    "Split, train and test once per seed, honestly or not. With `picked`, every layer alone, all, and every strength are tried"
+    "Split, train and test once per seed, honestly or not. `picked` tries every layer alone, all, and every strength"
     from threadpoolctl import threadpool_limits
     corpus = pile(material, shortcuts)
     split = random_split if shortcuts.by_clip else actor_split
@@ -91,7 +91,8 @@ def climb(
             if same not in known: known[same] = 100 * np.array(experiment(material, setting, same, seeds))
             accuracy = known[same]
             figure = accuracy.max() if shortcuts.best else accuracy.mean()
-            rows.append(dict(step=step, way=way, figure=figure, mean=accuracy.mean(), low=accuracy.min(), high=accuracy.max()))
+            rows.append(dict(step=step, way=way, figure=figure, mean=accuracy.mean(), low=accuracy.min(),
+                             high=accuracy.max()))
             report(f"{way}: {step}: {figure:.1f}")
     return pd.DataFrame(rows)
 
@@ -109,10 +110,12 @@ def plot_ladder(
         x = np.arange(len(rungs)) + shift
         ax.vlines(x, rungs.low, rungs.high, color=colour, alpha=0.35, lw=6)
         ax.plot(x, rungs.figure, "o-", color=colour, label=name)
-        for i, figure in zip(x, rungs.figure): ax.annotate(f"{figure:.1f}", (i, figure), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        for i, figure in zip(x, rungs.figure):
+            ax.annotate(f"{figure:.1f}", (i, figure), (0, 8), textcoords="offset points", ha="center", fontsize=9)
     ax.axhline(claim, color="black", lw=1, ls="--")
     ax.annotate(f"the claim: {claim}", (0, claim), (-20, 4), textcoords="offset points", fontsize=9)
-    ax.set_xticks(range(len(rungs)), [("" if i < 2 else "+ ") + step.replace(" ", "\n", 1) for i, step in enumerate(rungs.step)])
+    names = [("" if i < 2 else "+ ") + step.replace(" ", "\n", 1) for i, step in enumerate(rungs.step)]
+    ax.set_xticks(range(len(rungs)), names)
     ax.set(ylabel="accuracy (% of test clips)", title=title, ylim=(None, 104))
     ax.legend(loc="lower right")
     return fig
@@ -163,6 +166,7 @@ def missed_by_all(
     same, table = ["split", "path", "actor", "truth"], None
     for name, folder in runs.items():
         said = pd.read_csv(Path(folder) / "predictions.csv")[[*same, "prediction"]].rename(columns=dict(prediction=name))
-        if table is not None and not table[same].equals(said[same]): raise ValueError(f"{name}: not examined on the same clips")
+        if table is not None and not table[same].equals(said[same]):
+            raise ValueError(f"{name}: not examined on the same clips")
         table = said if table is None else table.assign(**{name: said[name]})
     return table[(table[list(runs)].to_numpy() != table[["truth"]].to_numpy()).all(axis=1)].reset_index(drop=True)

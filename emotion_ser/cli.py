@@ -75,8 +75,10 @@ def _print_evaluation(m):
     from rich.table import Table
     c, console = m["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False)
     options = ", learned from copies at other speeds" * c["augment"] + ", NORMALISED PER SPEAKER" * c["speaker_norm"]
-    console.print(f"{m['corpus']}, encoder {m['encoder']}, protocol {c['protocol']}, head {c['head']}{options}, seed {c['seed']}")
-    table = Table("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})", f"{len(m['splits'])} splits: mean ± sd, range")
+    console.print(f"{m['corpus']}, encoder {m['encoder']}, protocol {c['protocol']}, "
+                  f"head {c['head']}{options}, seed {c['seed']}")
+    table = Table("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})",
+                  f"{len(m['splits'])} splits: mean ± sd, range")
     for metric, name in dict(uar="UAR", accuracy="accuracy", macro_f1="macro F1").items():
         (low, high), s = m["intervals"][metric], m["spread"].get(metric)
         spread = f"{100 * s['mean']:.1f} ± {100 * s['sd']:.1f}, {100 * s['min']:.1f} to {100 * s['max']:.1f}" if s else ""
@@ -98,30 +100,35 @@ def evaluate(
     corpus: Annotated[str, typer.Option(help="[b]sample[/b], [b]ravdess[/b], a folder or a CSV, as in `study`")] = "sample",
     encoder: Annotated[str, typer.Option(help="[b]acoustic[/b], a Hugging Face name, or a folder, as in `study`")] = "acoustic",
     protocol: Annotated[Literal["random", "actors", "emobox", "loso"], typer.Option(
-        help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time (voices not heard)")] = "emobox",
+        help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time "
+             "(voices not heard)")] = "emobox",
     head: Annotated[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee"], typer.Option(
         help="discriminant analysis, logistic regression, our network, the seed's to the letter, whichever of the first three "
              "inner folds prefer, or two discriminants and a network together")] = "lda",
-    layers: Annotated[Optional[str], typer.Option(help="only these layers, instead of a choice on inner folds: last, all, 3, or 3,4,5")] = None,
+    layers: Annotated[Optional[str], typer.Option(
+        help="only these layers, instead of a choice on inner folds: last, all, 3, or 3,4,5")] = None,
     pooling: Annotated[Optional[Literal["mean", "mean+std", "speech", "functionals"]], typer.Option(
         help="only these statistics over time, instead of a choice; functionals for acoustic, speech for all others")] = None,
-    augment: Annotated[bool, typer.Option("--augment", help="learn from each training clip at 0.9 and 1.1 times its speed too")] = False,
-    speaker_norm: Annotated[bool, typer.Option(
-        "--speaker-norm", help="normalise each speaker by all of their clips: uses unlabelled audio of the person examined")] = False,
+    augment: Annotated[bool, typer.Option(
+        "--augment", help="learn from each training clip at 0.9 and 1.1 times its speed too")] = False,
+    speaker_norm: Annotated[bool, typer.Option("--speaker-norm", help="normalise each speaker by all of their clips: "
+                                               "uses unlabelled audio of the person examined")] = False,
     emotions: Annotated[Optional[str], typer.Option(help="only these, for example happy,sad,angry,neutral")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="how many random splits")] = 10,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the splits and the networks")] = 0,
     out: Annotated[Optional[Path], typer.Option(
-        help="folder for metrics.json, predictions.csv, cost.json and figures; a run that was interrupted goes on there")] = None,
+        help="folder for metrics.json, predictions.csv, cost.json and figures; an interrupted run goes on there")] = None,
 ):
     "Evaluate under a protocol: settings chosen on inner folds, intervals, subgroups, calibration. Resumable."
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
     if out and out.exists() and not out.is_dir(): raise ValueError(f"{out}: a file, not a folder; give another --out")
-    config = EvaluationConfig(corpus, encoder, protocol, head, layers, pooling, augment, speaker_norm, emotions, repeats, seed)
+    config = EvaluationConfig(corpus, encoder, protocol, head, layers, pooling, augment, speaker_norm, emotions,
+                              repeats, seed)
     finished = run_evaluation(config, out, report=_say, progress=sys.stderr.isatty())
     _print_evaluation(finished.metrics)
     seconds = finished.cost["seconds"]
-    _say(f"embedding {seconds['embedding']:.0f} s, examining {seconds['examining']:.0f} s, {finished.cost['peak_memory_mb']} MB at most")
+    _say(f"embedding {seconds['embedding']:.0f} s, examining {seconds['examining']:.0f} s, "
+         f"{finished.cost['peak_memory_mb'] or 'unknown'} MB at most")
     if out: typer.echo(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")
 
 # %% ../nbs/90_cli.ipynb #compare

@@ -157,7 +157,8 @@ def subgroups(
     for column in by:
         for group, places in manifest.reset_index(drop=True).groupby(column).indices.items():
             found = score(manifest.emotion.to_numpy()[places], prediction[places], labels)
-            rows.append(dict(by=column, group=str(group), clips=len(places), uar=found["uar"], accuracy=found["accuracy"]))
+            rows.append(dict(by=column, group=str(group), clips=len(places),
+                             uar=found["uar"], accuracy=found["accuracy"]))
     return pd.DataFrame(rows, columns=["by", "group", "clips", "uar", "accuracy"])
 
 # %% ../nbs/05_evaluate.ipynb #evaluate-2

@@ -55,7 +55,8 @@ def outer_splits(
     if manifest.actor.nunique() < 3 or len(groups) < 2:
         raise CorpusError(f"{manifest.actor.nunique()} speakers are too few for {protocol}: 3 or more are needed")
     test = [manifest.actor.isin(actors).to_numpy() for actors in groups]
-    return [Split(protocol, seed, np.flatnonzero(~t), np.array([], int), np.flatnonzero(t)).check(manifest) for t in test]
+    nothing = np.array([], int)
+    return [Split(protocol, seed, np.flatnonzero(~t), nothing, np.flatnonzero(t)).check(manifest) for t in test]
 
 # %% ../nbs/09_protocols.ipynb #inner_folds
 def inner_folds(
@@ -299,8 +300,8 @@ def gather(
 # %% ../nbs/09_protocols.ipynb #_key
 def _key(config, encoder, manifest):
     "What the result of a split depends on, as a hash"
-    said = [asdict(replace(config, corpus="", encoder="")), encoder.fingerprint, versions(), SPEEDS, STRENGTHS, asdict(TUNED),
-            manifest[["content", "emotion", "actor"]].astype(str).to_numpy().tolist()]
+    said = [asdict(replace(config, corpus="", encoder="")), encoder.fingerprint, versions(), SPEEDS, STRENGTHS,
+            asdict(TUNED), manifest[["content", "emotion", "actor"]].astype(str).to_numpy().tolist()]
     return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
@@ -316,17 +317,25 @@ def _kept(file, key):
 
 def _keep(file, key, found):
     "Write a split's result in one step"
-    said = dict(key=key, temperature=found.temperature, chosen=[asdict(c) for c in found.chosen], inner_uar=found.inner_uar,
-                inner=[(asdict(c), uar) for c, uar in found.inner.items()], probabilities=found.probabilities.tolist())
+    said = dict(key=key, temperature=found.temperature, chosen=[asdict(c) for c in found.chosen],
+                inner_uar=found.inner_uar, inner=[(asdict(c), uar) for c, uar in found.inner.items()],
+                probabilities=found.probabilities.tolist())
     _write(file, lambda path: path.write_text(json.dumps(said)))
 
 # %% ../nbs/09_protocols.ipynb #_calibration
 def _calibration(truth, raw, calibrated, labels):
     "Expected calibration error, likelihood and bins, before and after temperature"
     table = lambda p: json.loads(reliability(truth, p, labels).round(6).to_json(orient="records"))
-    return dict(bins=BINS, **{f"{what}_{when}": measure(truth, p, labels) for when, p in (("before", raw), ("after", calibrated))
-                              for what, measure in (("ece", calibration_error), ("nll", negative_log_likelihood))},
+    measures, times = dict(ece=calibration_error, nll=negative_log_likelihood), dict(before=raw, after=calibrated)
+    return dict(bins=BINS, **{f"{what}_{when}": measure(truth, p, labels) for when, p in times.items()
+                              for what, measure in measures.items()},
                 table_before=table(raw), table_after=table(calibrated))
+
+
+def _spread(values):
+    "Over splits"
+    sd = values.std(ddof=1) if len(values) > 1 else 0
+    return dict(mean=float(values.mean()), sd=float(sd), min=float(values.min()), max=float(values.max()))
 
 
 def _told(chosen):
@@ -349,15 +358,15 @@ def summarise(
     for split, f in zip(splits, found):
         truth = material.manifest.emotion.to_numpy()[split.test]
         one = score(truth, np.array(labels)[f.probabilities.argmax(1)], labels)
-        actors = "" if split.protocol == "random" else " ".join(map(str, sorted(material.manifest.actor.iloc[split.test].unique())))
-        rows.append(dict(seed=split.seed, actors=actors, clips=len(split.test), uar=one["uar"], accuracy=one["accuracy"],
-                         inner_uar=f.inner_uar, **_told(f.chosen), temperature=f.temperature))
-    spread = {m: dict(zip(("mean", "sd", "min", "max"), map(float, (v.mean(), v.std(ddof=1) if len(v) > 1 else 0, v.min(), v.max()))))
-              for m in ("uar", "accuracy") for v in [np.array([row[m] for row in rows])]}
+        who = [] if split.protocol == "random" else sorted(material.manifest.actor.iloc[split.test].unique())
+        rows.append(dict(seed=split.seed, actors=" ".join(map(str, who)), clips=len(split.test), uar=one["uar"],
+                         accuracy=one["accuracy"], inner_uar=f.inner_uar, **_told(f.chosen), temperature=f.temperature))
+    spread = {metric: _spread(np.array([row[metric] for row in rows])) for metric in ("uar", "accuracy")}
     groups = subgroups(tested, np.array(labels)[calibrated.argmax(1)], labels)
-    often = Counter(" + ".join(f"{c.head}, layers {c.layers}, {c.pooling}, {c.strength}" for c in f.chosen) for f in found)
-    return dict(**report, spread=spread, chosen=dict(often.most_common()), splits=rows, subgroups=groups.to_dict("records"),
-                calibration=_calibration(tested.emotion, raw, calibrated, labels))
+    often = Counter(" + ".join(f"{c.head}, layers {c.layers}, {c.pooling}, {c.strength}" for c in f.chosen)
+                    for f in found)
+    return dict(**report, spread=spread, chosen=dict(often.most_common()), splits=rows,
+                subgroups=groups.to_dict("records"), calibration=_calibration(tested.emotion, raw, calibrated, labels))
 
 # %% ../nbs/09_protocols.ipynb #evaluation
 @dataclass
@@ -393,7 +402,7 @@ def _examine_all(material, splits, grids, folder, key, progress):
 # %% ../nbs/09_protocols.ipynb #run_evaluation
 def run_evaluation(
     config: EvaluationConfig = EvaluationConfig(),
-    out: str | Path | None = None,  # a folder for the run's files, see `save_evaluation`; what it holds is not done again
+    out: str | Path | None = None,  # a folder for the run's files; what it holds is not done again
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
@@ -407,7 +416,8 @@ def run_evaluation(
     grid = list(dict.fromkeys(sum(grids, [])))
     report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")
     gathered = time.perf_counter()
-    found, old = _examine_all(material, splits, grids, out and Path(out) / "splits", _key(config, encoder, material.manifest), progress)
+    kept_in, key = out and Path(out) / "splits", _key(config, encoder, material.manifest)
+    found, old = _examine_all(material, splits, grids, kept_in, key, progress)
     if old: report(f"{old} of {len(splits)} splits were there already")
     metrics = dict(**summarise(material, splits, found), corpus=material.manifest.attrs["corpus"], encoder=encoder.name,
                    encoder_fingerprint=encoder.fingerprint, labels=material.labels, candidates=[asdict(c) for c in grid],
@@ -453,9 +463,11 @@ def compare_runs(
     tables = []
     for run in (first, second):
         try: tables.append(pd.read_csv(Path(run) / "predictions.csv").sort_values(["split", "path"], ignore_index=True))
-        except FileNotFoundError: raise ValueError(f"{run}: no predictions.csv in it; is it a run of `emotion_ser evaluate`?") from None
+        except FileNotFoundError:
+            raise ValueError(f"{run}: no predictions.csv in it; is it a run of `emotion_ser evaluate`?") from None
     a, b = tables
     same = ["split", "path", "actor", "truth"]
-    if not a[same].equals(b[same]): raise ValueError(f"{first} and {second} were not examined on the same clips in the same splits")
-    return paired_difference(a.truth.to_numpy(), a.prediction.to_numpy(), b.prediction.to_numpy(), sorted(set(a.truth) | set(a.prediction) | set(b.prediction)),
-                             a.actor.to_numpy())
+    if not a[same].equals(b[same]):
+        raise ValueError(f"{first} and {second} were not examined on the same clips in the same splits")
+    labels = sorted({*a.truth, *a.prediction, *b.prediction})
+    return paired_difference(*(x.to_numpy() for x in (a.truth, a.prediction, b.prediction)), labels, a.actor.to_numpy())
