@@ -363,8 +363,7 @@ class Encoder(FrozenEncoder):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
                                 device=self.device.type, version=1)
-        # what lies above is never computed
-        self.transformer.layers = self.transformer.layers[:max(1, self.top)]
+        self.transformer.layers = self.transformer.layers[:max(1, self.top)]  # what lies above is never computed
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
 
     @classmethod
