@@ -37,7 +37,7 @@ def _print_table(metrics):
     console.print(f"{metrics['n_train']} clips to train, {metrics['n_valid']} to validate, "
                   f"{metrics['n_test']} to test; {metrics['epochs']} epochs; chance UAR {100 / len(metrics['labels']):.1f}")
 
-# %% ../nbs/90_cli.ipynb #study
+# %% ../nbs/90_cli.ipynb #_check_folder
 Corpus = Annotated[str, typer.Option(
     help="[b]sample[/b] (synthetic, no download), [b]ravdess[/b] ($EMOTION_SER_RAVDESS, else a download of 208 MB), "
          "a folder of clips, or a CSV of path, label, speaker")]
@@ -47,6 +47,11 @@ Emotions = Annotated[Optional[str], typer.Option(help="only these, for example h
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the splits and the training")]
 
 
+def _check_folder(out):
+    "A folder, or nothing yet"
+    if out and out.exists() and not out.is_dir(): raise ValueError(f"{out}: a file, not a folder; give another --out")
+
+# %% ../nbs/90_cli.ipynb #study
 @app.command(no_args_is_help=False)
 def study(
     corpus: Corpus = "sample",
@@ -67,8 +72,7 @@ def study(
     "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE): a second run is fast."
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(corpus, encoder, layers, pooling, recipe, protocol, emotions, seed)
-    if out and out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: a file, not a folder; give another --out")
+    _check_folder(out)
     finished = run_study(config, out, report=_say, progress=sys.stderr.isatty())
     _print_table(finished.metrics)
     if out: typer.echo(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, "
@@ -127,14 +131,12 @@ def evaluate(
 ):
     "Evaluate under a protocol: settings chosen on inner folds, intervals, subgroups, calibration. Resumable."
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
-    if out and out.exists() and not out.is_dir(): raise ValueError(f"{out}: a file, not a folder; give another --out")
+    _check_folder(out)
     config = EvaluationConfig(corpus, encoder, protocol, head, layers, pooling, augment, speaker_norm, emotions,
                               repeats, seed)
     finished = run_evaluation(config, out, report=_say, progress=sys.stderr.isatty())
     _print_evaluation(finished.metrics)
-    seconds = finished.cost["seconds"]
-    _say(f"embedding {seconds['embedding']:.0f} s, examining {seconds['examining']:.0f} s, "
-         f"{finished.cost['peak_memory_mb'] or 'unknown'} MB at most")
+    _say("embedding {embedding:.0f} s, examining {examining:.0f} s".format(**finished.cost["seconds"]))
     if out: typer.echo(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")
 
 # %% ../nbs/90_cli.ipynb #compare
