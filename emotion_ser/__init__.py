@@ -5,7 +5,8 @@ from importlib import import_module
 
 _HOME = {"load_corpus": "data", "download_ravdess": "data", "make_split": "data", "load_waveform": "preprocess", "Encoder": "embed",
          "AcousticEncoder": "embed", "load_encoder": "embed", "embed_corpus": "embed", "EmotionHead": "head", "load_head": "head",
-         "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study"}
+         "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study",
+         "EvaluationConfig": "protocols", "run_evaluation": "protocols", "compare_runs": "protocols"}
 __all__ = ["__version__", *_HOME]
 
 
