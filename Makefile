@@ -48,7 +48,7 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
 	done; done
 
-evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt); hours on two cores, goes on where it was
+evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt); two hours on one core, goes on where it was
 	set -e; grep -v '^#' nbs/results/protocols/commands.txt | while read -r run options; do \
 	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
 	  mkdir -p nbs/results/protocols/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/protocols/$$run/; \

@@ -129,7 +129,7 @@ def plot_reliability(
     import matplotlib.pyplot as plt
     import seaborn as sns
     colours = sns.color_palette("colorblind", len(tables))
-    fig, (top, below) = plt.subplots(2, 1, figsize=(5.6, 5.8), sharex=True, height_ratios=(3, 1),
+    fig, (top, below) = plt.subplots(2, 1, figsize=(5.6, 6.4), sharex=True, height_ratios=(3, 1),
                                      layout="constrained")
     top.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="keeps its word")
     for i, (name, table) in enumerate(tables.items()):
@@ -141,6 +141,6 @@ def plot_reliability(
         _share_bars(below, table, 0.1 + 0.8 * i / len(tables), 0.8 / len(tables), color=colours[i])
     top.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy (share of clips right)")
     below.set(xlabel="confidence (largest probability)", ylabel="share of clips")
-    top.legend(fontsize=8, loc="upper left", title="hollow: fewer than 10 clips", title_fontsize=8)
+    top.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="hollow: fewer than 10 clips", title_fontsize=8)
     fig.suptitle(title, fontsize=10)
     return fig

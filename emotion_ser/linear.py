@@ -81,7 +81,6 @@ def fit_discriminant(
     targets: np.ndarray,  # [n] int, 0 to n_labels - 1
     n_labels: int,
     strengths: tuple = (0.5,),  # the sphere's share in the covariance, above 0 and below 1
-    copies: int = 1,  # how many rows each clip has; nothing here depends on it
 ) -> dict:  # strength -> LinearHead
     "Linear discriminant analysis (Fisher 1936) with shrinkage (Friedman 1989). Raises `HeadError`"
     if not all(0 < s < 1 for s in strengths): raise HeadError(f"shrinkage {strengths}: give numbers between 0 and 1")

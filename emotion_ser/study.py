@@ -24,7 +24,7 @@ class StudyConfig:
     corpus: str = "sample"  # `sample`, `ravdess`, a folder or a CSV, see `load_corpus`
     encoder: str = "acoustic"  # `acoustic`, a hub name or a local folder, see `load_encoder`
     layers: str | None = None  # `last`, `all`, `3`, `3,4,5`; default: the recipe's
-    pooling: str | None = None  # `mean`, `mean+std`; default: the recipe's
+    pooling: str | None = None  # one of `POOLINGS`; default: the recipe's
     recipe: str = "tuned"  # one of `RECIPES`
     protocol: str = "random"  # one of `PROTOCOLS`
     emotions: str | None = None  # some of the labels, for example `happy,sad,angry,neutral`
