@@ -24,7 +24,7 @@ class EmotionHead(nn.Module):
         self,
         n_inputs: int = 768,  # size of an embedding
         labels: list[str] = EMOTIONS,  # what the outputs mean, in order
-        hidden: int = 256,  # width of the hidden layer
+        hidden: int = 256,  # width of the hidden layer; 0: none, the logits are linear in the embedding
         dropout: float = 0.3,  # between the layers
         input_dropout: float = 0.0,  # on the embedding
         standardise: bool = False,  # subtract training mean, divide by training deviation: `fit_scale`
@@ -36,8 +36,8 @@ class EmotionHead(nn.Module):
         if standardise:
             self.register_buffer("mean", torch.zeros(n_inputs))
             self.register_buffer("scale", torch.ones(n_inputs))
-        self.layers = nn.Sequential(nn.Dropout(input_dropout), nn.Linear(n_inputs, hidden), nn.ReLU(),
-                                    nn.Dropout(dropout), nn.Linear(hidden, len(labels)))
+        inside = [nn.Linear(n_inputs, hidden), nn.ReLU(), nn.Dropout(dropout)] if hidden else []
+        self.layers = nn.Sequential(nn.Dropout(input_dropout), *inside, nn.Linear(hidden or n_inputs, len(labels)))
 
     def fit_scale(self, vectors):
         "Learn mean and deviation from training embeddings [n_train, n_inputs], if standardising; returns self"
@@ -67,8 +67,8 @@ def predict_probabilities(
 # %% ../nbs/03_head.ipynb #save_head
 def save_head(
     head: EmotionHead,
-    folder: str | Path,  # made if need be; receives head.safetensors and head.json
-    **about,  # what else to note in head.json: encoder, layers, corpus ...
+    folder: str | Path,  # made if need be; receives model.safetensors and config.json
+    **about,  # what else to note in config.json: encoder, layers, corpus ...
 ) -> Path:  # the folder
     "Write a head as safetensors and JSON, each file in one step"
     from safetensors.torch import save_file
@@ -76,22 +76,23 @@ def save_head(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as writing:
         save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()},
-                  Path(writing) / "head.safetensors")
-        (Path(writing) / "head.json").write_text(json.dumps(dict(**head.config, about=about), indent=1))
-        for name in ("head.safetensors", "head.json"): os.replace(Path(writing) / name, folder / name)
+                  Path(writing) / "model.safetensors", dict(labels=json.dumps(head.labels)))
+        (Path(writing) / "config.json").write_text(json.dumps(dict(**head.config, about=about), indent=1) + "\n")
+        for name in ("model.safetensors", "config.json"): os.replace(Path(writing) / name, folder / name)
     return folder
 
 
 def _read(folder):
-    "The configuration and tensors of a head's folder"
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    for name in ("head.json", "head.safetensors"):
+    "The configuration, the tensors and their labels of a head's folder"
+    from safetensors import SafetensorError, safe_open
+    for name in ("config.json", "model.safetensors"):
         if not (Path(folder) / name).is_file(): raise HeadError(f"{folder}: no {name} in it")
     try:
-        return (json.loads((Path(folder) / "head.json").read_text()),
-                load_file(Path(folder) / "head.safetensors"))
-    except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
+        with safe_open(Path(folder) / "model.safetensors", "pt") as kept:
+            return (json.loads((Path(folder) / "config.json").read_text()),
+                    {name: kept.get_tensor(name) for name in kept.keys()},
+                    json.loads((kept.metadata() or {}).get("labels", "null")))
+    except (ValueError, SafetensorError) as error:
         raise HeadError(f"{folder}: damaged ({error})") from None
 
 # %% ../nbs/03_head.ipynb #load_head
@@ -99,19 +100,23 @@ def load_head(
     folder: str | Path,  # written by `save_head`
 ) -> EmotionHead:  # in evaluation mode; `.about` holds what was noted when it was saved
     "Read a head back, bit for bit. Raises `HeadError` for anything missing, extra, not finite or of another shape"
-    config, tensors = _read(folder)
+    config, tensors, labels = _read(folder)
     about = config.pop("about", {}) if isinstance(config, dict) else {}
     if not isinstance(config, dict) or config.keys() != EmotionHead(2).config.keys() or not isinstance(config["labels"], list):
-        raise HeadError(f"{folder}: head.json does not describe a head")
-    try: head = EmotionHead(**config).eval()
+        raise HeadError(f"{folder}: config.json does not describe a head")
+    try:
+        with torch.device("meta"): planned = EmotionHead(**config)  # shapes alone: takes no memory, whatever it claims
     except (TypeError, ValueError, RuntimeError) as error:
-        raise HeadError(f"{folder}: head.json does not describe a head ({error})") from None
-    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in head.state_dict().items()}
+        raise HeadError(f"{folder}: config.json does not describe a head ({error})") from None
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in planned.state_dict().items()}
     for name in sorted(expected.keys() | tensors.keys()):
         found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else None
         if found != expected.get(name):
             raise HeadError(f"{folder}: tensor {name}: expected {expected.get(name, 'none')}, found {found or 'none'}")
         if not tensors[name].isfinite().all(): raise HeadError(f"{folder}: tensor {name} holds NaN or infinity")
+    if labels != config["labels"]:
+        raise HeadError(f"{folder}: the labels of config.json are not those of model.safetensors, {labels}")
+    head = EmotionHead(**config).eval()
     head.load_state_dict(tensors)
     head.about = about
     return head

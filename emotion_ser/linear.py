@@ -8,7 +8,8 @@ __all__ = ['LinearHead', 'fit_logistic', 'fit_discriminant']
 # %% ../nbs/07_linear.ipynb #cell-2ced7d
 from dataclasses import dataclass
 import numpy as np
-from .head import HeadError
+import torch
+from .head import EmotionHead, HeadError
 
 # %% ../nbs/07_linear.ipynb #linearhead
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class LinearHead:
         z = np.asarray(vectors, np.float32) @ self.weight.T + self.bias
         p = np.exp(z - z.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
+
+    def as_network(self, labels, vectors):
+        "The same answers from an `EmotionHead` that can be saved, standardised by the vectors [n, size] it learned from"
+        seen = np.isfinite(self.bias)  # a label without a single clip is none that it can give
+        head = EmotionHead(self.weight.shape[1], [l for l, s in zip(labels, seen) if s], hidden=0, dropout=0.0,
+                           standardise=True).fit_scale(torch.tensor(vectors))
+        weight, bias = self.weight[seen].astype(float), self.bias[seen]
+        with torch.no_grad():
+            head.layers[-1].weight.copy_(torch.tensor(weight * head.scale.numpy()))
+            head.layers[-1].bias.copy_(torch.tensor(bias + weight @ head.mean.double().numpy()))
+        return head.eval()
 
 # %% ../nbs/07_linear.ipynb #_scale
 def _scale(vectors):

@@ -167,20 +167,30 @@ def _fewer_epochs(recipe, copies):
     return replace(recipe, **{name: -(-getattr(recipe, name) // copies) for name in ("epochs", "patience", "plateau")})
 
 
+def _learned(material, rows, candidate):
+    "What a candidate learns from: the views of these rows and of their copies, and their targets"
+    return material.view(rows, candidate, copies=True), np.tile(material.targets[rows], len(material.stats))
+
+
+def _fit_linear(material, rows, group):
+    "Linear heads for candidates that differ in strength only: candidate -> `LinearHead`"
+    x, y = _learned(material, rows, group[0])
+    fit = dict(logistic=partial(fit_logistic, copies=len(material.stats)), lda=fit_discriminant)[group[0].head]
+    heads = fit(x, y, len(material.labels), tuple(c.strength for c in group))
+    return {c: heads[c.strength] for c in group}
+
+
 def _fit(material, fold, group):
     "Heads for candidates that differ in strength only: candidate -> function from a view to probabilities"
-    train, first, n_labels = fold.train, group[0], len(material.labels)
-    x, y = material.view(train, first, copies=True), np.tile(material.targets[train], len(material.stats))
-    if first.head.startswith("mlp"):
-        stop = material.view(fold.valid, first), material.targets[fold.valid]
-        recipe = SEED if first.head == "mlp-seed" else _fewer_epochs(TUNED, len(material.stats))
-        networks = {c: train_head(x, y, *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
-                    for c in group}
-        return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
-                for c, network in networks.items()}
-    fit = dict(logistic=partial(fit_logistic, copies=len(material.stats)), lda=fit_discriminant)[first.head]
-    heads = fit(x, y, n_labels, tuple(c.strength for c in group))
-    return {c: heads[c.strength].probabilities for c in group}
+    first = group[0]
+    if not first.head.startswith("mlp"):
+        return {c: head.probabilities for c, head in _fit_linear(material, fold.train, group).items()}
+    stop = material.view(fold.valid, first), material.targets[fold.valid]
+    recipe = SEED if first.head == "mlp-seed" else _fewer_epochs(TUNED, len(material.stats))
+    networks = {c: train_head(*_learned(material, fold.train, first), *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
+                for c in group}
+    return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
+            for c, network in networks.items()}
 
 
 def _groups(grid):

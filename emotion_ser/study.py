@@ -138,9 +138,9 @@ def save_study(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)
-    m = study.metrics
+    m, c = study.metrics, study.config
     about = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
-    save_head(study.head, out / "model", **{key: m[key] for key in about})
+    save_head(study.head, out / "model", layers=c.layers, pooling=c.pooling, **{key: m[key] for key in about})
     for name, fig in _figures(study).items():
         _write(out / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
         plt.close(fig)

@@ -12,7 +12,7 @@ from conftest import emotion_ser
 
 from emotion_ser.data import make_sample_corpus
 
-FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/head.json", "model/head.safetensors"}
+FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
 
 
 def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
