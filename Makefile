@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme results evaluations lock clean
+.PHONY: help study test notebooks readme results evaluations models lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -55,9 +55,15 @@ evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/com
 	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/protocols/$$run/;; esac; \
 	done
 
+models: .venv/study  ## the classifiers that come with the package, all of RAVDESS, with their recorded figures
+	set -e; for encoder in acoustic $(ENCODER); do name=$$(basename $$encoder); \
+	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment --published $$([ $$name = acoustic ] && echo acoustic || echo openai/$$name) \
+	    --measured nbs/results/protocols/$${name}_emobox_lda_augment --out emotion_ser/models/$$name; \
+	done
+
 lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
-	$(PYTHON) -c 'import configparser as c; i = c.ConfigParser(); i.read("settings.ini"); s = i["DEFAULT"]; print("\n".join((s["requirements"] + " " + s["dev_requirements"]).split()))' > .venv/lock/in.txt
+	$(PYTHON) -c 'import configparser as c; i = c.ConfigParser(); i.read("settings.ini"); s = i["DEFAULT"]; print("\n".join(r for k in s if k.endswith("requirements") for r in s[k].split()))' > .venv/lock/in.txt
 	.venv/lock/bin/uv pip compile --universal --python-version 3.10 --no-annotate --no-header -q .venv/lock/in.txt -o .venv/lock/out.txt
 	(echo "# Exact versions for Python 3.10 and later, every platform: \`make lock\` writes this file."; cat .venv/lock/out.txt) > constraints.txt
 

@@ -71,12 +71,12 @@ def save_head(
     **about,  # what else to note in config.json: encoder, layers, corpus ...
 ) -> Path:  # the folder
     "Write a head as safetensors and JSON, each file in one step"
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as writing:
-        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()},
-                  Path(writing) / "model.safetensors", dict(labels=json.dumps(head.labels)))
+        tensors = {name: tensor.contiguous() for name, tensor in head.state_dict().items()}
+        (Path(writing) / "model.safetensors").write_bytes(save(tensors, dict(labels=json.dumps(head.labels))))
         (Path(writing) / "config.json").write_text(json.dumps(dict(**head.config, about=about), indent=1) + "\n")
         for name in ("model.safetensors", "config.json"): os.replace(Path(writing) / name, folder / name)
     return folder

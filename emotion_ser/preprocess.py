@@ -38,7 +38,7 @@ def _decode(file, name):
             cut = [size for size in sizes if int(size) < 0x7FFFFF00]  # a stream's header cannot know, and says 2 or 4 GiB
             samples, rate, promised = (sound.read(dtype="float32", always_2d=True), sound.samplerate,
                                        sound.frames)
-    except (sf.LibsndfileError, RuntimeError, TypeError, MemoryError) as error:
+    except (sf.LibsndfileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         reason = ("not audio that libsndfile can read" if "open" in str(error).lower()
                   else f"damaged or cut short ({error})")
         raise AudioError(f"{name}: {reason}") from None

@@ -158,8 +158,8 @@ class Material:
     def view(self, rows, candidate, copies=False):
         "The embeddings that a candidate reads: [len(rows), size]; with `copies` those of the copies below them"
         layers = parse_layers(candidate.layers, self.n_layers)
-        pick = lambda stats: stats[rows][:, layers][:, :, POOLINGS[candidate.pooling]].reshape(len(rows), -1)
-        return np.concatenate([pick(stats) for stats in (self.stats if copies else self.stats[:1])])
+        picked = [s[rows][:, layers][:, :, POOLINGS[candidate.pooling]] for s in (self.stats if copies else self.stats[:1])]
+        return np.concatenate([p.reshape(len(rows), np.prod(p.shape[1:], dtype=int)) for p in picked])
 
 # %% ../nbs/09_protocols.ipynb #_fewer_epochs
 def _fewer_epochs(recipe, copies):
@@ -185,9 +185,9 @@ def _fit(material, fold, group):
     first = group[0]
     if not first.head.startswith("mlp"):
         return {c: head.probabilities for c, head in _fit_linear(material, fold.train, group).items()}
-    stop = material.view(fold.valid, first), material.targets[fold.valid]
+    stop, learned = (material.view(fold.valid, first), material.targets[fold.valid]), _learned(material, fold.train, first)
     recipe = SEED if first.head == "mlp-seed" else _fewer_epochs(TUNED, len(material.stats))
-    networks = {c: train_head(*_learned(material, fold.train, first), *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
+    networks = {c: train_head(*learned, *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
                 for c in group}
     return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
             for c, network in networks.items()}
