@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme results evaluations models lock clean
+.PHONY: help study test notebooks readme results evaluations models demo lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -60,6 +60,15 @@ models: .venv/study  ## the classifiers that come with the package, all of RAVDE
 	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment --published $$([ $$name = acoustic ] && echo acoustic || echo openai/$$name) \
 	    --measured nbs/results/protocols/$${name}_emobox_lda_augment --out emotion_ser/models/$$name; \
 	done
+
+PORT ?= 8866
+.venv/app: .venv/study
+	$(BIN)/pip install -q -c constraints.txt -e '.[app]'
+	touch $@
+
+demo: .venv/app  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
+	@echo "open http://127.0.0.1:$(PORT); Ctrl-C ends it"
+	$(BIN)/voila nbs/app.ipynb --Voila.ip=127.0.0.1 --port=$(PORT) --no-browser --Voila.tornado_settings="{'websocket_max_message_size': 100_000_000}"
 
 lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
