@@ -57,7 +57,7 @@ evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/com
 
 models: .venv/study  ## the classifiers that come with the package, all of RAVDESS, with their recorded figures
 	set -e; for encoder in acoustic $(ENCODER); do name=$$(basename $$encoder); \
-	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment --published $$([ $$name = acoustic ] && echo acoustic || echo openai/$$name) \
+	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment $$([ $$name = acoustic ] || echo --published openai/$$name) \
 	    --measured nbs/results/protocols/$${name}_emobox_lda_augment --out emotion_ser/models/$$name; \
 	done
 

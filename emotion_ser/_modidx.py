@@ -342,4 +342,5 @@ d = { 'settings': { 'branch': 'main',
                                      'emotion_ser.windows.levels': ('windows.html#levels', 'emotion_ser/windows.py'),
                                      'emotion_ser.windows.microphone': ('windows.html#microphone', 'emotion_ser/windows.py'),
                                      'emotion_ser.windows.open_recording': ('windows.html#open_recording', 'emotion_ser/windows.py'),
+                                     'emotion_ser.windows.utterance': ('windows.html#utterance', 'emotion_ser/windows.py'),
                                      'emotion_ser.windows.windows': ('windows.html#windows', 'emotion_ser/windows.py')}}}

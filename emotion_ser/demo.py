@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['BOUND', 'LIMITS', 'bars', 'show', 'demo']
 
-# %% ../nbs/14_demo.ipynb #cell-443d8d
+# %% ../nbs/14_demo.ipynb #cell-de78d4
 import base64, io
 from html import escape
 from pathlib import Path
 import numpy as np
 from .data import default_cache, make_sample_corpus, parse_name, players
-from .predict import WHOLE, EmotionClassifier, Prediction, plot_timeline
+from .predict import SPEECH, WHOLE, EmotionClassifier, Prediction, plot_timeline
 from .preprocess import AudioError
 from .windows import envelope, open_recording
 
@@ -26,8 +26,9 @@ def bars(
     said: Prediction,
 ) -> str:  # HTML
     "An answer as a sentence and a bar per emotion, in the classifier's order"
+    why = "hardly any speech was found" if said.speech < SPEECH else "too little to be trusted"
     head = (f"<b>{escape(said.label)}</b>, {said.confidence:.0%}" if said.trusted else
-            f"<b>unsure</b>: {escape(said.label)}, at {said.confidence:.0%}, is the best guess, and not to be trusted")
+            f"<b>unsure</b>: the best guess is {escape(said.label)}, {said.confidence:.0%}; {why}")
     if said.windows > 1: head += f" (mean of {said.windows} windows with speech, {said.seconds:.0f} s)"
     rows = "".join(_BAR.format(label=escape(label), width=100 * p, percent=round(100 * p),
                                colour="#0072B2" if label == said.label else "#8a8a8a")
@@ -117,7 +118,7 @@ def demo(
 
     def uploaded(change):
         if change.new:
-            answer(bytes(change.new[0].content), change.new[0].name)
+            answer(bytes(change.new[0]["content"]), change.new[0]["name"])
             upload.value = ()  # so that the same file can come again
 
     choose.observe(chosen, "value")

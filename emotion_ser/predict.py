@@ -7,7 +7,7 @@ __all__ = ['THRESHOLD', 'WHOLE', 'SPEECH', 'Prediction', 'EmotionClassifier', 'f
            'save_classifier', 'push_classifier', 'carried', 'load_classifier', 'find_recordings', 'predict_files',
            'plot_timeline']
 
-# %% ../nbs/12_predict.ipynb #cell-eaba75
+# %% ../nbs/12_predict.ipynb #cell-aa74db
 import glob, json, shlex, tempfile
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -21,7 +21,7 @@ from .head import EmotionHead, HeadError, load_head, save_head
 from .preprocess import SAMPLING_RATE, AudioError, load_waveform
 from .protocols import EvaluationConfig, _fit_linear, candidates, examine, gather
 from .study import _write
-from .windows import HOP, WINDOW, Recording, envelope, open_recording, windows
+from .windows import HOP, WINDOW, Recording, open_recording, utterance, windows
 
 # %% ../nbs/12_predict.ipynb #prediction
 THRESHOLD = 0.5  # of calibrated probability: below it the likeliest label is more likely wrong than right
@@ -120,7 +120,7 @@ def _row(classifier, name, window):
     "What is said of one window"
     row = dict(start=window.start, end=window.end, speech=window.speech)
     if window.speech < SPEECH: return {**row, "label": None, "confidence": np.nan, "trusted": False}
-    try: heard = load_waveform((window.samples, window.rate))
+    try: heard = load_waveform((utterance(window.samples, window.rate), window.rate))
     except AudioError as error:
         raise AudioError(f"{name}, from {window.start:.1f} s: {str(error).partition(': ')[2]}") from None
     said = _judge(classifier, classifier.probabilities(heard), window.end - window.start, window.speech)
@@ -194,7 +194,7 @@ def train_classifier(
     about = dict(corpus=material.manifest.attrs["corpus"], encoder=published or encoder.name, encoder_fingerprint=encoder.fingerprint,
                  revision=getattr(encoder, "revision", None) or REVISIONS.get(published), layers=chosen.layers, pooling=chosen.pooling,
                  setting=asdict(chosen), augment=config.augment, clips=len(rows), actors=[str(a) for a in learned.actor.unique()],
-                 held_out=[str(a) for a in hold_out], measured=figures, command=_command(config, hold_out), versions=versions())
+                 held_out=[str(a) for a in hold_out], measured=figures, command=_command(config, hold_out, published), versions=versions())
     classifier = EmotionClassifier(head, encoder, found.temperature, THRESHOLD, about)
     classifier.about["echo"] = _echo(classifier)
     return classifier
@@ -220,11 +220,11 @@ def _figures(config, measured):
                 by_gender={g["group"]: g["uar"] for g in m["subgroups"] if g["by"] == "gender"}, command=m["command"])
 
 
-def _command(config, hold_out):
+def _command(config, hold_out, published):
     "The command that trains this classifier"
     given = {"corpus": config.corpus, "encoder": config.encoder, "head": config.head, "layers": config.layers,
              "pooling": config.pooling, "protocol": config.protocol, "emotions": config.emotions, "seed": config.seed,
-             "hold-out": ",".join(map(str, hold_out)) or None}
+             "hold-out": ",".join(map(str, hold_out)) or None, "published": published}
     words = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None]
     return " ".join(["emotion_ser train", *words, *["--augment"] * config.augment])
 

@@ -13,7 +13,7 @@ class ForTheRoot(Preprocessor):
         nb.cells = [cell for cell in nb.cells if not re.match(r"#\|\s*(hide|default_exp)\b", cell.source)]
         for cell in nb.cells:
             cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
-            if cell.cell_type == "markdown": cell.source = re.sub(r"\]\((?=(results/|\d\d_)\w)", "](nbs/", cell.source)
+            if cell.cell_type == "markdown": cell.source = re.sub(r"\]\((?=(results/|images/|\d\d_)\w)", "](nbs/", cell.source)
         return nb, resources
 
 

@@ -83,7 +83,6 @@ def test_a_sample_is_answered(page):
     page.select_option("select", index=3)
     page.wait_for_selector(".answer", timeout=60_000)
     assert len(page.query_selector_all(".bars li")) == 8 and page.query_selector("audio")
-    if shot := os.environ.get("EMOTION_SER_SCREENSHOT"): page.screenshot(path=shot)
 
 
 def test_an_upload_is_answered(page, small):
@@ -94,6 +93,7 @@ def test_an_upload_is_answered(page, small):
         said, wanted = expected(clip)
         assert bars == wanted and said.label in sentence and sentence.startswith("unsure") != said.trusted
         assert page.evaluate("document.querySelector('img').naturalWidth") > 300
+    if shot := os.environ.get("EMOTION_SER_SCREENSHOT"): page.screenshot(path=shot)
 
 
 def test_what_cannot_be_heard_is_a_sentence(page):
