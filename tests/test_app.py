@@ -51,6 +51,7 @@ def page(address):
         page = browser.new_page(viewport=dict(width=1000, height=820))
         page.complaints = []
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("console", lambda line: line.type == "error" and page.complaints.append(f"{line.text} ({line.location['url']})"))
         page.on("dialog", lambda dialog: (page.complaints.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
         page.goto(address, timeout=120_000)
         page.wait_for_selector("select", timeout=120_000)
@@ -83,6 +84,17 @@ def test_a_sample_is_answered(page):
     page.select_option("select", index=3)
     page.wait_for_selector(".answer", timeout=60_000)
     assert len(page.query_selector_all(".bars li")) == 8 and page.query_selector("audio")
+    name = page.inner_text(".name")
+    upload(page, "x.wav", b"nothing")
+    page.select_option("select", index=3)  # the same once more
+    page.wait_for_selector(".answer", timeout=60_000)
+    assert page.inner_text(".name") == name and "voice" in name
+
+
+def test_a_long_sample_has_a_timeline(page):
+    page.select_option("select", label=page.query_selector_all("option")[-1].inner_text())
+    page.wait_for_selector("img[alt^='probabilities over time']", timeout=60_000)
+    assert "windows with speech" in page.inner_text(".answer")
 
 
 def test_an_upload_is_answered(page, small):
@@ -106,7 +118,7 @@ def test_a_name_is_only_a_name(page, small):
     clip = sorted(small.glob("Actor_01/*.wav"))[0]
     name = "<img src=x onerror=alert(1)>.wav"
     upload(page, name, clip.read_bytes())
-    assert name in page.inner_text("figcaption")
+    assert page.inner_text(".name") == name and not page.query_selector_all(".widget-html img[src=x]")
     assert "<img src=x" in upload(page, name, b"nothing")[0]
     assert page.complaints == []
 
