@@ -118,7 +118,7 @@ def show(
     "What is heard in a recording, or a sentence that says why nothing is"
     try:
         said, rows = _hear(classifier, sound, tell)
-        player = players({"the first 30 s" if said.seconds > 30 else "play": _played(sound)}, seconds=30).data
+        player = players({"what it hears" + ", the first 30 s" * (said.seconds > 30): _played(sound)}, seconds=30).data
         drawing = _drawing(sound, said.seconds, rows)
         return f'<h3 class="name" style="margin:8px 0">{_shown(name)}</h3>{player}{bars(said)}{drawing}'
     except (ValueError, RuntimeError, MemoryError, OSError) as error:  # `AudioError`, and what libraries raise
