@@ -118,10 +118,11 @@ def show(
     "What is heard in a recording, or a sentence that says why nothing is"
     try:
         said, rows = _hear(classifier, sound, tell)
-        player = players({"what it hears" + ", the first 30 s" * (said.seconds > 30): _played(sound)}, seconds=30).data
+        caption = "what it hears" + ", the first 30 s" * (said.seconds > 30)
+        player = players({caption: _played(sound)}, seconds=30).data
         drawing = _drawing(sound, said.seconds, rows)
         return f'<h3 class="name" style="margin:8px 0">{_shown(name)}</h3>{player}{bars(said)}{drawing}'
-    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # `AudioError`, and what libraries raise
+    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # ours, and what libraries raise
         reason = str(error).partition(": ")[2] or str(error) or type(error).__name__
         return _ERROR.format(_shown(name), escape(reason))
 
@@ -136,8 +137,8 @@ def _limits(classifier):
     "What it learned from, how often it is right, and what it is not for"
     corpus, measured = classifier.about.get("corpus"), classifier.about.get("measured")
     origin = _RAVDESS if corpus == "RAVDESS" else corpus or "a corpus that its record does not name"
-    worth = (f"Of clips of voices it had not heard it names {measured['accuracy'][0]:.0%} rightly, and "
-             f"{measured['accuracy_when_answered']:.0%} of those it is sure of. ") if measured else ""
+    worth = (f"Heads trained like it name {measured['accuracy'][0]:.0%} of the clips of unheard actors rightly, and "
+             f"{measured['accuracy_when_answered']:.0%} of those they are sure of. ") if measured else ""
     return f"It learned from {escape(str(origin))}. {worth}{LIMITS}"
 
 
