@@ -127,8 +127,8 @@ def show(
         return _ERROR.format(_shown(name), escape(reason))
 
 # %% ../nbs/14_demo.ipynb #_limits
-LIMITS = ("It knows nothing of what a person feels, and is not for judging anybody. Recordings stay in the memory of the "
-          "computer that runs this page and are not kept.")
+LIMITS = ("It knows nothing of what a person feels, and is not for judging anybody. Recordings stay in the memory "
+          "of the computer that runs this page and are not kept.")
 _LIMITS = '<p class="limits" style="color:#555;line-height:1.4;margin:8px 0">{}</p>'
 _RAVDESS = "24 actors who spoke two sentences in North American English (RAVDESS)"
 

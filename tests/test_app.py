@@ -66,7 +66,7 @@ def upload(page, name, content):
     page.evaluate("document.querySelectorAll('.answer, .error').forEach(e => e.remove())")
     with page.expect_file_chooser() as chooser: page.click(".widget-upload, .jupyter-widgets.widget-upload")
     chooser.value.set_files(content if isinstance(content, Path) else [dict(name=name, mimeType="audio/wav", buffer=content)])
-    page.wait_for_selector(".answer, .error", timeout=60_000)
+    page.wait_for_selector(".answer, .error", timeout=180_000)
     bars = [item.inner_text().split("\n") for item in page.query_selector_all(".bars li")]
     return page.inner_text(".answer, .error"), {bar[0].strip(): bar[-1].strip() for bar in bars}
 
@@ -84,18 +84,18 @@ def test_a_page_without_code(page):
 
 def test_a_sample_is_answered(page):
     page.select_option("select", index=3)
-    page.wait_for_selector(".answer", timeout=60_000)
+    page.wait_for_selector(".answer", timeout=180_000)
     assert len(page.query_selector_all(".bars li")) == 8 and page.query_selector("audio")
     name = page.inner_text(".name")
     upload(page, "x.wav", b"nothing")
     page.select_option("select", index=3)  # the same once more
-    page.wait_for_selector(".answer", timeout=60_000)
+    page.wait_for_selector(".answer", timeout=180_000)
     assert page.inner_text(".name") == name and "voice" in name
 
 
 def test_a_long_sample_has_a_timeline(page):
     page.select_option("select", label=page.query_selector_all("option")[-1].inner_text())
-    page.wait_for_selector("img[alt^='probabilities over time']", timeout=60_000)
+    page.wait_for_selector("img[alt^='probabilities over time']", timeout=180_000)
     assert "windows with speech" in page.inner_text(".answer")
 
 
