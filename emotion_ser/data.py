@@ -6,7 +6,8 @@
 __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS', 'CorpusError',
            'parse_name', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts', 'audio_files', 'report_list',
            'prepare_ravdess', 'prepare_folder', 'default_cache', 'download_ravdess', 'load_corpus', 'select_emotions',
-           'label_names', 'versions', 'record', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
+           'label_names', 'list_recordings', 'versions', 'record', 'Split', 'random_split', 'actor_split', 'make_split',
+           'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, importlib.metadata, io, json, os, platform, re, shutil, tempfile, zipfile
@@ -442,6 +443,26 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
     "The labels of a corpus, in the order that every table and matrix of this study uses"
     found = set(manifest.emotion)
     return [e for e in EMOTIONS if e in found] + sorted(found - set(EMOTIONS))
+
+# %% ../nbs/00_data.ipynb #list_recordings
+def list_recordings(
+    place: str | Path,  # a folder, or a URL such as s3://bucket/calls, gs://..., hf://datasets/..., memory://...
+) -> pd.DataFrame:  # columns path and content, sorted by path; nothing is known of labels and speakers
+    "Every .wav and .flac file below a place, hidden ones left out. Raises `CorpusError`"
+    if "://" not in str(place): return _with_facts([dict(path=str(p)) for p in audio_files(place)], print)
+    import fsspec
+    try:
+        store, root = fsspec.url_to_fs(str(place))
+        found = store.find(root, detail=True)
+    except Exception as error:  # each store has errors of its own
+        raise CorpusError(f"{place}: cannot be listed ({str(error) or type(error).__name__})") from None
+    seen = {path: about for path, about in found.items() if path.lower().endswith((".wav", ".flac"))
+            and not any(part.startswith(".") for part in path.removeprefix(root).split("/"))}
+    if not seen: raise CorpusError(f"{place}: no .wav or .flac file in it")
+    said = lambda about: repr(sorted((k, str(v)) for k, v in about.items())).encode()
+    rows = [dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(about), digest_size=16).hexdigest())
+            for path, about in sorted(seen.items())]
+    return pd.DataFrame(rows)
 
 # %% ../nbs/00_data.ipynb #versions
 def versions() -> dict:  # package -> version

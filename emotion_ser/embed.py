@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DTYPES', 'FAMILIES', 'UNUSED', 'WHISPER_WINDOW',
-           'EncoderError', 'parse_layers', 'FrozenEncoder', 'pitch', 'chroma', 'spectral_shape', 'acoustic_frames',
-           'speech_part', 'functionals', 'one_thread', 'AcousticEncoder', 'Encoder', 'load_encoder', 'Embeddings',
-           'embed_corpus', 'project', 'neighbours_share', 'plot_map']
+           'STALE', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'FrozenEncoder', 'pitch', 'chroma',
+           'spectral_shape', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder',
+           'Encoder', 'load_encoder', 'ShelfError', 'Embeddings', 'embed_corpus', 'project', 'neighbours_share',
+           'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
-import hashlib, json, os, tempfile, time
-from contextlib import contextmanager
+import hashlib, json, os, re, secrets, threading, time, warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -48,7 +51,7 @@ def parse_layers(
 # %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
     "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
-    n_stats = 2  # statistics over time that `layer_stats` keeps
+    statistics = ("mean", "std")  # over time, that `layer_stats` keeps
     poolings = ("mean", "mean+std")  # the choices among them; the last one takes all
 
     def __init__(self, name, n_layers, width, layers, pooling):
@@ -60,9 +63,14 @@ class FrozenEncoder:
         self.device = torch.device("cpu")
 
     @property
+    def n_stats(self) -> int:
+        "How many statistics over time `layer_stats` keeps"
+        return len(self.statistics)
+
+    @property
     def size(self) -> int:
         "How many numbers an embedding has"
-        return len(self.layers) * self.width * (POOLINGS[self.pooling].stop - POOLINGS[self.pooling].start)
+        return len(self.layers) * self.width * len(self.statistics[POOLINGS[self.pooling]])
 
     def select(self, stats):
         "From [..., top + 1, n_stats, width] the chosen layers and statistics, side by side: [..., size]"
@@ -207,7 +215,7 @@ def one_thread():
 
 class AcousticEncoder(FrozenEncoder):
     "The seed's MFCCs, chroma etc.: 124 features every 10 ms, pooled over the speech. No weights, no download"
-    n_stats, poolings = len(FUNCTIONALS), ("mean", "mean+std", "functionals")
+    statistics, poolings = FUNCTIONALS, ("mean", "mean+std", "functionals")
 
     def __init__(self, layers="last", pooling="mean+std"):
         super().__init__("acoustic", 0, 124, layers, pooling)
@@ -282,11 +290,21 @@ def _digest(model, extractor):
     return h.hexdigest()
 
 
-def _catch_layers(blocks, caught):
-    "Hooks that put what enters the first block, and what leaves each, into the list `caught`"
-    first = lambda out: out[0] if isinstance(out, tuple) else out
-    return [blocks[0].register_forward_pre_hook(lambda block, args: caught.append(args[0])),
-            *(b.register_forward_hook(lambda block, args, out: caught.append(first(out))) for b in blocks)]
+_heard = threading.local()  # what the hooks caught of the forward pass that this thread runs
+
+
+def _catch(block, args, out=None):
+    "A hook: keep what enters the first block, or what leaves one, for the thread that runs it"
+    if getattr(_heard, "layers", None) is not None:
+        kept = args if out is None else out
+        _heard.layers.append(kept[0] if isinstance(kept, tuple) else kept)
+
+
+def _set_hooks(blocks):
+    "Let the blocks of a network tell what passes through them, once however often the network is wrapped"
+    if _catch not in blocks[0]._forward_pre_hooks.values(): blocks[0].register_forward_pre_hook(_catch)
+    for block in blocks:
+        if _catch not in block._forward_hooks.values(): block.register_forward_hook(_catch)
 
 # %% ../nbs/02_embed.ipynb #_whisper_forward
 WHISPER_WINDOW = 30 * SAMPLING_RATE  # samples: as many positions as Whisper has
@@ -311,18 +329,20 @@ def _inputs(encoder, waveforms):
     return next(iter(prepared.values())).to(encoder.device, encoder.dtype)
 
 # %% ../nbs/02_embed.ipynb #_hidden_states
-def _hidden_states(encoder, waveforms):
+def _layers(encoder, inputs):
     "Every layer up to `encoder.top`: a list of [n_clips, n_frames, width]"
-    caught = []
-    hooks = _catch_layers(encoder.transformer.layers, caught)
-    try:
-        inputs = _inputs(encoder, waveforms)
-        out = (_whisper_forward(encoder.model, inputs) if encoder.kind == "whisper"
-               else encoder.model(inputs).last_hidden_state)
-    finally:
-        for hook in hooks: hook.remove()
+    _heard.layers = caught = []
+    try: out = (_whisper_forward(encoder.model, inputs) if encoder.kind == "whisper"
+                else encoder.model(inputs).last_hidden_state)
+    finally: _heard.layers = None
     if encoder.top == encoder.n_layers: caught[-1] = out
     return caught[: encoder.top + 1]
+
+
+def _hidden_states(encoder, waveforms):
+    "[n_clips, n_samples] -> [n_clips, top + 1, n_frames, width] float32"
+    inputs = _inputs(encoder, waveforms)
+    return torch.stack(_layers(encoder, inputs), 1).float()
 
 
 def _speech_frames(waveform, n_frames):
@@ -334,7 +354,8 @@ def _speech_frames(waveform, n_frames):
 
 def _mean_std(frames):
     "[layers, n_frames, width] -> [layers, 2, width]"
-    return torch.stack([frames.mean(1), frames.std(1, unbiased=False)], 1)
+    mean = frames.mean(1, keepdim=True)
+    return torch.stack([mean[:, 0], (frames - mean).square().mean(1).sqrt()], 1)
 
 
 def _pool(encoder, waveforms):
@@ -343,15 +364,16 @@ def _pool(encoder, waveforms):
     pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1)
               if w.shape[1] >= MIN_SAMPLES]
     with torch.inference_mode():
-        heard = [torch.stack(_hidden_states(encoder, w), 1).float() for w in pieces]
-        frames = torch.cat(heard, dim=2)  # [n_clips, top + 1, n_frames, width]
+        frames = torch.cat([_hidden_states(encoder, w) for w in pieces], dim=2)  # [n_clips, top + 1, n_frames, width]
         speech = [f[:, _speech_frames(w, f.shape[1])] for w, f in zip(waveforms, frames)]
         return torch.stack([torch.cat([_mean_std(f), _mean_std(s)], 1) for f, s in zip(frames, speech)]).cpu().numpy()
 
 # %% ../nbs/02_embed.ipynb #encoder
 class Encoder(FrozenEncoder):
     "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
-    n_stats, poolings = 4, ("mean", "mean+std", "speech", "mean+std+speech")
+    statistics = ("mean", "std", "speech_mean", "speech_std")
+    poolings = ("mean", "mean+std", "speech", "mean+std+speech")
+
     def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
                  device=None):
         self.kind = model.config.model_type
@@ -364,6 +386,7 @@ class Encoder(FrozenEncoder):
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
                                 device=self.device.type, version=1)
         self.transformer.layers = self.transformer.layers[:max(1, self.top)]  # what lies above is never computed
+        _set_hooks(self.transformer.layers)
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
 
     @classmethod
@@ -394,71 +417,143 @@ def load_encoder(
             else Encoder.from_pretrained(name, layers, pooling))
 
 # %% ../nbs/02_embed.ipynb #_shelf
+class ShelfError(OSError):
+    "Embeddings that cannot be kept or read back: names the place, the reason and the way out"
+
+
+def _store(place):
+    "The file system of a folder or URL, and the path in it"
+    import fsspec
+    return fsspec.url_to_fs(str(place))
+
+
 def _shelf(cache_dir, encoder, how, speed=1.0):
-    "The folder for this encoder's work on waveforms normalised in this way and played at this speed"
+    "Where this encoder's work lies on waveforms normalised in this way and played at this speed: a folder or URL"
     key = {**encoder.fingerprint, "normalise": how, "rate": SAMPLING_RATE}
     key = json.dumps(key if speed == 1 else {**key, "speed": float(speed)}, sort_keys=True)
-    folder = (Path(cache_dir or default_cache() / "embeddings")
-              / f"{encoder.fingerprint['encoder']}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    folder = str(cache_dir or default_cache() / "embeddings").rstrip("/")
+    return f"{folder}/{encoder.fingerprint['encoder']}-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
 
 
-def _write_shard(shelf, stats):
-    "Put content hash -> [layers, n_stats, width] on the shelf, in one step"
-    from safetensors.numpy import save_file
-    name = hashlib.blake2b("".join(sorted(stats)).encode() + os.urandom(8), digest_size=8).hexdigest()
-    with tempfile.TemporaryDirectory(dir=shelf, prefix=".writing-") as writing:
-        save_file(stats, Path(writing) / name)
-        os.replace(Path(writing) / name, shelf / f"{name}.safetensors")
+def _column(layer, statistic):
+    "The name of a column of a shard"
+    return f"layer{layer}_{statistic}"
+
+# %% ../nbs/02_embed.ipynb #_put
+STALE = 3600  # s: a half-written file that is older belongs to a run that was killed
+
+
+def _put(store, path, data):
+    "Make the file at `path` hold these bytes, in one step"
+    if "file" not in np.atleast_1d(store.protocol): return store.pipe_file(path, data)  # whole, or not there
+    writing = f"{os.path.dirname(path)}/.writing-{secrets.token_hex(8)}"
+    try:
+        with open(writing, "wb") as file:
+            file.write(data)
+            file.flush(); os.fsync(file.fileno())
+        os.replace(writing, path)
+    finally: Path(writing).unlink(missing_ok=True)
+
+
+def _open_shelf(shelf):
+    "Make the folder if need be, and sweep what a killed run left half-written"
+    store, path = _store(shelf)
+    try: store.makedirs(path, exist_ok=True)
+    except OSError as error: raise ShelfError(f"{shelf}: cannot be made ({error.strerror or error}); choose another place") from None
+    if "file" in np.atleast_1d(store.protocol):
+        for left in Path(path).glob(".writing-*"):
+            try:
+                if time.time() - left.stat().st_mtime > STALE: left.unlink()
+            except OSError: continue  # another process swept it
+    return store, path
+
+# %% ../nbs/02_embed.ipynb #_write_shard
+def _table(kept, encoder):
+    "content -> (path, [layers, n_stats, width]) as a table of a row per clip"
+    import pyarrow as pa
+    stats, width = np.stack([stats for _, stats in kept.values()]), encoder.width
+    columns = {_column(k, name): pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(stats[:, k, i]).ravel()), width)
+               for k in range(stats.shape[1]) for i, name in enumerate(encoder.statistics)}
+    return pa.table({"content": list(kept), "path": [str(path) for path, _ in kept.values()], **columns})
+
+
+def _write_shard(shelf, kept, encoder):
+    "Put content -> (path, statistics) on the shelf. Raises `ShelfError`, leaving what is there as it was"
+    import io
+    import pyarrow.parquet as pq
+    out, name = io.BytesIO(), hashlib.blake2b("".join(kept).encode(), digest_size=8).hexdigest()
+    pq.write_table(_table(kept, encoder), out, compression="none", use_dictionary=False, write_page_checksum=True)
+    store, path = _open_shelf(shelf)
+    try: _put(store, f"{path}/{name}.parquet", out.getvalue())
+    except OSError as error:
+        raise ShelfError(f"{shelf}: {error.strerror or error}; the last {len(kept)} embeddings could not be kept, all before them "
+                         "are: make room, or name another place by EMOTION_SER_CACHE, and run the same command again") from error
 
 
 def _on_shelf(shelf, encoder):
-    "Content hash -> the shard with its statistics, at least up to layer `top`; what does not fit counts as absent"
-    from safetensors import SafetensorError, safe_open
-    known, fits = {}, [encoder.n_stats, encoder.width]
-    for shard in sorted(shelf.glob("*.safetensors")):
+    "content -> the shard with its statistics up to layer `top`; what is damaged or does not fit counts as absent"
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    store, path = _open_shelf(shelf)
+    store.invalidate_cache()
+    known, highest = {}, [_column(encoder.top, name) for name in encoder.statistics]
+    for shard in sorted(store.glob(f"{path}/*.parquet")):
         try:
-            with safe_open(shard, "numpy") as kept:
-                shapes = {key: kept.get_slice(key).get_shape() for key in kept.keys()}
-            known.update({key: shard for key, shape in shapes.items()
-                          if shape[1:] == fits and shape[0] > encoder.top})
-        except (SafetensorError, OSError): continue
+            with store.open(shard, "rb") as file, pq.ParquetFile(file, page_checksum_verification=True) as kept:
+                fits = pa.list_(pa.float32(), encoder.width)
+                if all(name in kept.schema_arrow.names and kept.schema_arrow.field(name).type == fits for name in highest):
+                    known.update(dict.fromkeys(kept.read(["content"])["content"].to_pylist(), shard))
+        except (pa.ArrowException, OSError): continue
     return known
 
 # %% ../nbs/02_embed.ipynb #_take
-def _take(shelf_index, contents, encoder):
-    "The selected embeddings of these contents from the shelf: [n, size] float32"
-    from safetensors import safe_open
-    vectors, where = np.empty((len(contents), encoder.size), np.float32), pd.Series(contents).map(shelf_index)
+def _take_shard(store, shard, contents, columns, width):
+    "These columns of these contents from one shard: [n, len(columns) * width] float32"
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    try:
+        with store.open(shard, "rb") as file:
+            table = pq.read_table(file, columns=["content", *columns], page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ShelfError(f"{shard}: damaged ({str(error).splitlines()[0]}); remove it and run the same command again: "
+                         "its clips are then embedded anew") from None
+    rows = pd.Index(table["content"].to_pandas()).get_indexer(contents)
+    return np.hstack([table[c].combine_chunks().flatten().to_numpy().reshape(-1, width)[rows] for c in columns])
+
+
+def _take(index, contents, encoder, shelf):
+    "The chosen layers and statistics of these contents from the shelf: [n, size] float32"
+    vectors, where = np.empty((len(contents), encoder.size), np.float32), pd.Series(contents).map(index)
+    columns = [_column(k, name) for k in encoder.layers for name in encoder.statistics[POOLINGS[encoder.pooling]]]
+    store, contents = _store(shelf)[0], np.array(contents, dtype=object)
     for shard, rows in where.groupby(where).groups.items():
-        with safe_open(shard, "numpy") as kept:
-            for row in rows: vectors[row] = encoder.select(kept.get_tensor(contents[row])[: encoder.top + 1])
+        vectors[rows] = _take_shard(store, shard, contents[rows], columns, encoder.width)
     return vectors
 
+# %% ../nbs/02_embed.ipynb #_ahead
+def _ahead(pool, function, items, view):
+    "`function` of each item, in order, while a pool works on up to `view` of them ahead"
+    waiting = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > view: yield waiting.popleft().result()
+        while waiting: yield waiting.popleft().result()
+    finally:
+        for left in waiting: left.cancel()
 
-def _batches(waveforms, encoder, size=16, ahead=256):
-    "Group (content, waveform) pairs: singly on a CPU; on a GPU up to `size` of equal length, `ahead` in view"
-    if encoder.device.type == "cpu":
-        yield from ([pair] for pair in waveforms)
-        return
+
+def _batches(waveforms, size=16, ahead=256):
+    "Group (path, content, waveform) up to `size` of equal length, with `ahead` of them in view"
     view = {}
-    for i, (content, waveform) in enumerate(waveforms, 1):
-        same = view.setdefault(len(waveform), [])
-        same.append((content, waveform))
-        if len(same) == size: yield view.pop(len(waveform))
+    for i, heard in enumerate(waveforms, 1):
+        same = view.setdefault(len(heard[2]), [])
+        same.append(heard)
+        if len(same) == size: yield view.pop(len(heard[2]))
         if i % ahead == 0: yield from (view.pop(n) for n in list(view))
     yield from view.values()
 
-# %% ../nbs/02_embed.ipynb #embeddings
-@dataclass
-class Embeddings:
-    "A corpus as numbers: row i of `vectors` [n_clips, size] is row i of `manifest`; `skipped`: path -> reason"
-    manifest: pd.DataFrame
-    vectors: np.ndarray
-    skipped: dict = field(default_factory=dict)
-
-
+# %% ../nbs/02_embed.ipynb #_embedded
 def _play(path, how, speed):
     "A clip's waveform at this speed"
     waveform = load_waveform(path, how=how)
@@ -466,48 +561,157 @@ def _play(path, how, speed):
     except AudioError as error: raise AudioError(f"{path}: {error}") from None
 
 
-def _hear(manifest, how, speed, on_error, skipped):
-    "(content, waveform) of each clip; those that cannot be heard go into `skipped`, or raise"
-    for path, content in zip(manifest.path, manifest.content):
-        try: yield content, _play(path, how, speed)
-        except AudioError as error:
-            if on_error == "raise": raise
-            skipped[path] = str(error)
+def _hear(clip, encoder, how, speed, encode):
+    "(path, content, statistics), or the waveform in their place, or what is wrong with it"
+    path, content = clip
+    try: waveform = _play(path, how, speed)
+    except AudioError as error: return path, content, error
+    return path, content, encoder.layer_stats(waveform[None])[0] if encode else waveform
+
+
+def _embedded(clips, encoder, how, speed, workers=None):
+    "(path, content, statistics or `AudioError`) of each (path, content), as they are ready"
+    workers, on_cpu = workers or torch.get_num_threads(), encoder.device.type == "cpu"
+    work = partial(_hear, encoder=encoder, how=how, speed=speed, encode=on_cpu)
+    with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, clips, view=2 * workers)) as heard:
+        if on_cpu: yield from heard; return
+        bad = []
+        good = (clip for clip in heard if not (isinstance(clip[2], AudioError) and not bad.append(clip)))
+        for batch in _batches(good):
+            stats = encoder.layer_stats(np.stack([waveform for *_, waveform in batch]))
+            yield from ((path, content, said) for (path, content, _), said in zip(batch, stats))
+        yield from bad
+
+# %% ../nbs/02_embed.ipynb #embeddings
+@dataclass
+class Embeddings:
+    "A corpus as numbers: row i of `vectors` is row i of `manifest`; they stay on disk until they are asked for"
+    manifest: pd.DataFrame
+    encoder: FrozenEncoder
+    shelf: str  # the folder or URL that holds them
+    index: dict  # content -> its shard
+    skipped: dict = field(default_factory=dict)  # path -> why it could not be heard
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        "[n_clips, size] float32. Raises `ShelfError`"
+        return self.take(np.arange(len(self.manifest)))
+
+    def take(self, rows):
+        "[len(rows), size] float32: these rows alone, read from disk. Raises `ShelfError`"
+        return _take(self.index, self.manifest.content.iloc[rows].tolist(), self.encoder, self.shelf)
 
 # %% ../nbs/02_embed.ipynb #_fill_shelf
-def _fill_shelf(shelf, todo, encoder, hearing, progress, every=2.0):
-    "Embed what is missing and put it on the shelf every few seconds, and also when interrupted"
+SHARD = 16 * 2**20  # bytes: what a shard holds at most, so that memory does not grow with the corpus
+
+
+def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
+    "Put what comes on the shelf every few seconds, and also when interrupted; returns path -> why it is not there"
+    fresh, skipped, started = {}, {}, time.monotonic()
+    written, size = started, 0
+    try:
+        for path, content, stats in heard:
+            if bar is not None: bar.update()
+            if isinstance(stats, AudioError):
+                if on_error == "raise": raise stats
+                skipped[path] = str(stats)
+                continue
+            fresh[content], size = (path, stats), size + stats.nbytes
+            now = time.monotonic()
+            if size > SHARD or now - written > max(every, 0.02 * (now - started)):  # a long run writes fewer, larger shards
+                full, fresh, size = fresh, {}, 0
+                _write_shard(shelf, full, encoder)
+                written = time.monotonic()
+    finally:
+        if fresh: _write_shard(shelf, fresh, encoder)
+    return skipped
+
+
+def _fill_here(shelf, todo, encoder, how, speed, on_error, progress, workers):
+    "Embed the missing clips on this machine"
     from tqdm.auto import tqdm
-    fresh, written = {}, time.monotonic()
-    with tqdm(total=len(todo), desc=f"embedding with {Path(encoder.name).name}", unit="clip",
-              disable=not progress or not len(todo)) as bar:
-        try:
-            for batch in _batches(hearing, encoder):
-                stats = encoder.layer_stats(np.stack([waveform for _, waveform in batch]))
-                fresh.update(zip((content for content, _ in batch), stats))
-                bar.update(len(batch))
-                if time.monotonic() - written > every:
-                    _write_shard(shelf, fresh); fresh, written = {}, time.monotonic()
-        finally:
-            if fresh: _write_shard(shelf, fresh)
+    clips = zip(todo.path, todo.content)
+    with (tqdm(total=len(todo), desc=f"embedding with {Path(encoder.name).name}", unit="clip", disable=not progress) as bar,
+          closing(_embedded(clips, encoder, how, speed, workers)) as heard):
+        return _fill_shelf(shelf, heard, encoder, on_error, bar)
+
+# %% ../nbs/02_embed.ipynb #_ray_started
+@contextmanager
+def _ray_started(address):
+    "Ray, connected to this address or to one of its own; what was started here is stopped here"
+    try: import ray
+    except ImportError: raise ValueError('engine ray needs an extra: pip install "emotion_ser[ray]"') from None
+    mine = not ray.is_initialized()
+    if mine:
+        own = {} if address or os.environ.get("RAY_ADDRESS") else dict(include_dashboard=False)
+        try: ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]})") from None
+    try: yield ray
+    finally:
+        if mine: ray.shutdown()
+
+
+class _RayWorker:
+    "Holds one encoder; embeds batches of clips and puts them on the shelf"
+    def __init__(self, encoder, shelf, how, speed):
+        self.encoder, self.shelf, self.how, self.speed = encoder, shelf, how, speed
+
+    def __call__(self, batch):
+        clips = zip(batch["path"].tolist(), batch["content"].tolist())
+        heard = _embedded(clips, self.encoder, self.how, self.speed, workers=1)
+        skipped = _fill_shelf(self.shelf, heard, self.encoder, "skip", every=float("inf"))
+        return dict(path=batch["path"], reason=np.array([skipped.get(p, "") for p in batch["path"]], dtype=object))
+
+
+def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, address=None, batch=32):
+    "Embed the missing clips on a Ray cluster, a worker to a core or a GPU"
+    from tqdm.auto import tqdm
+    skipped = {}
+    with _ray_started(address) as ray:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        workers = workers or max(1, int(ray.cluster_resources().get("CPU" if encoder.device.type == "cpu" else "GPU", 1)))
+        clips = ray.data.from_pandas(todo[["path", "content"]].astype(str)).repartition(-(-len(todo) // batch))
+        said = clips.map_batches(_RayWorker, fn_constructor_args=(encoder, shelf, how, speed), batch_size=batch, num_cpus=1,
+                                 num_gpus=int(encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
+        with tqdm(total=len(todo), desc=f"embedding on {workers} workers", unit="clip", disable=not progress) as bar:
+            for rows in said.iter_batches(batch_size=batch):
+                bar.update(len(rows["path"]))
+                skipped.update({p: r for p, r in zip(rows["path"], rows["reason"]) if r})
+    if skipped and on_error == "raise": raise AudioError(next(iter(skipped.values())))
+    return skipped
 
 # %% ../nbs/02_embed.ipynb #embed_corpus
+ENGINES = dict(local=_fill_here, ray=_fill_by_ray)
+
+
+def _check_choices(on_error, engine, address):
+    "Raise `ValueError` for what cannot be asked"
+    if on_error not in ("raise", "skip"): raise ValueError(f"on_error is raise or skip, not {on_error!r}")
+    if engine not in ENGINES: raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
+    if address and engine != "ray": raise ValueError(f"an address ({address}) is for engine ray")
+
+
 def embed_corpus(
-    manifest: pd.DataFrame,  # with the columns path and content
+    manifest: pd.DataFrame,  # with the columns path and content; a path may be a URL
     encoder: FrozenEncoder,
-    cache_dir: str | Path | None = None,  # default: `embeddings` in `default_cache()`
+    cache_dir: str | Path | None = None,  # a folder or URL; default: `embeddings` in `default_cache()`
     how: str = "peak",  # amplitude normalisation, see `load_waveform`
     on_error: str = "raise",  # for a clip that cannot be heard: `raise`, or `skip` and list it
     progress: bool = True,  # show a progress bar
     speed: float = 1.0,  # of playing, see `change_speed`; other speeds are for training clips
+    engine: str = "local",  # `local`, or `ray` for a cluster (the extra `emotion_ser[ray]`)
+    workers: int | None = None,  # clips at once; default: torch's threads here, every core or GPU of a cluster
+    address: str | None = None,  # of a Ray cluster; default: the one in RAY_ADDRESS, else one started on this machine
 ) -> Embeddings:
-    "Embed every clip of a corpus once; what is cached is not redone. Raises `AudioError`, unless told to skip"
-    if on_error not in ("raise", "skip"): raise ValueError(f"on_error is raise or skip, not {on_error!r}")
+    "Embed every clip of a corpus once; what is cached is not redone. Raises `AudioError` (unless told to skip), `ShelfError`"
+    _check_choices(on_error, engine, address)
     shelf, skipped = _shelf(cache_dir, encoder, how, speed), {}
     known = _on_shelf(shelf, encoder)
     todo = manifest[~manifest.content.isin(known)].drop_duplicates("content")
     if len(todo):
-        _fill_shelf(shelf, todo, encoder, _hear(todo, how, speed, on_error, skipped), progress)
+        fill = partial(ENGINES[engine], address=address) if engine == "ray" else ENGINES[engine]
+        skipped = fill(shelf, todo, encoder, how, speed, on_error, progress, workers)
         known = _on_shelf(shelf, encoder)
     heard = manifest[manifest.content.isin(known)].reset_index(drop=True)
     skipped = {p: skipped.get(p) or "the same recording as a clip that cannot be heard"
@@ -515,7 +719,7 @@ def embed_corpus(
     if not len(heard):
         raise AudioError(f"none of {len(manifest)} clips can be heard; "
                          f"the first: {next(iter(skipped.values()), 'there is none')}")
-    return Embeddings(heard, _take(known, heard.content.tolist(), encoder), skipped)
+    return Embeddings(heard, encoder, shelf, known, skipped)
 
 # %% ../nbs/02_embed.ipynb #project
 def project(

@@ -7,7 +7,7 @@ __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'NORMALISATIONS', 'AudioError', 'read
            'change_speed', 'plot_waveform', 'plot_spectrogram', 'explorer']
 
 # %% ../nbs/01_preprocess.ipynb #cell-ada1f5
-import math, os, re
+import io, math, os, re
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
@@ -62,12 +62,25 @@ def _from_array(samples, rate):
     if samples.ndim == 1: samples = samples[:, None]
     return (samples.T if samples.shape[0] < samples.shape[1] else samples).astype(np.float32), rate
 
+# %% ../nbs/01_preprocess.ipynb #_fetched
+def _fetched(url):
+    "The bytes behind a URL that fsspec knows (s3://, gs://, hf://, https://, memory:// ...), as an open file"
+    import fsspec
+    try:
+        with fsspec.open(url, "rb") as file: data = file.read()
+    except FileNotFoundError: raise AudioError(f"{url}: no such file") from None
+    except Exception as error:  # each store has errors of its own
+        raise AudioError(f"{url}: cannot be fetched ({str(error) or type(error).__name__})") from None
+    if not data: raise AudioError(f"{url}: the file is empty")
+    return io.BytesIO(data)
+
 # %% ../nbs/01_preprocess.ipynb #read_audio
 def read_audio(
-    source,  # a path, an open binary file, an array, or the pair (array, sampling rate)
+    source,  # a path or URL, an open binary file, an array, or the pair (array, sampling rate)
     sampling_rate: int | None = None,  # Hz, needed for an array alone
 ) -> tuple[np.ndarray, int, str]:  # samples [n_frames, n_channels] float32, rate in Hz, a name for messages
     "Samples as they were recorded. Raises `AudioError`"
+    if isinstance(source, str) and "://" in source: return *_decode(_fetched(source), source), source
     if isinstance(source, (str, os.PathLike)):
         _check_place(Path(source))
         return *_decode(str(source), source), str(source)
@@ -121,7 +134,7 @@ def _check_samples(samples, name):
 
 
 def load_waveform(
-    source,  # a path, an open binary file, an array, or the pair (array, sampling rate)
+    source,  # a path or URL, an open binary file, an array, or the pair (array, sampling rate)
     sampling_rate: int | None = None,  # Hz, needed for an array alone
     how: str = "peak",  # normalisation: `peak`, `rms` or `none`
     level_db: float | None = None,  # dB re full scale; default 0 for peak, -20 for rms
@@ -131,7 +144,7 @@ def load_waveform(
     if not 1000 <= rate <= 768000:
         raise AudioError(f"{name}: a sampling rate of {rate} Hz is not one of speech")
     _check_samples(samples, name)
-    mono = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+    mono = samples.mean(axis=1, dtype=np.float64).astype(np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if not mono.any(): raise AudioError(f"{name}: its channels cancel each other out")
     waveform = resample(mono, rate)
     if len(waveform) < MIN_SAMPLES:
