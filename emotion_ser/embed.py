@@ -669,11 +669,14 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
     from tqdm.auto import tqdm
     skipped = {}
     with _ray_started(address) as ray:
+        import logging
+        logging.getLogger("ray.data").setLevel("ERROR")
         ray.data.DataContext.get_current().enable_progress_bars = False
         workers = workers or max(1, int(ray.cluster_resources().get("CPU" if encoder.device.type == "cpu" else "GPU", 1)))
-        clips = ray.data.from_pandas(todo[["path", "content"]].astype(str)).repartition(-(-len(todo) // batch))
-        said = clips.map_batches(_RayWorker, fn_constructor_args=(encoder, shelf, how, speed), batch_size=batch, num_cpus=1,
-                                 num_gpus=int(encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
+        blocks = [todo[["path", "content"]].astype(str)[i:i + batch] for i in range(0, len(todo), batch)]
+        said = ray.data.from_pandas(blocks).map_batches(
+            _RayWorker, fn_constructor_args=(encoder, shelf, how, speed), batch_size=batch, num_cpus=1,
+            num_gpus=int(encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
         with tqdm(total=len(todo), desc=f"embedding on {workers} workers", unit="clip", disable=not progress) as bar:
             for rows in said.iter_batches(batch_size=batch):
                 bar.update(len(rows["path"]))
