@@ -10,7 +10,7 @@ __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DT
            'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
-import hashlib, json, os, re, secrets, threading, time, warnings
+import hashlib, io, json, logging, os, re, secrets, threading, time, warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -479,7 +479,6 @@ def _table(kept, encoder):
 
 def _write_shard(shelf, kept, encoder):
     "Put content -> (path, statistics) on the shelf. Raises `ShelfError`, leaving what is there as it was"
-    import io
     import pyarrow.parquet as pq
     out, name = io.BytesIO(), hashlib.blake2b("".join(kept).encode(), digest_size=8).hexdigest()
     pq.write_table(_table(kept, encoder), out, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -669,7 +668,6 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
     from tqdm.auto import tqdm
     skipped = {}
     with _ray_started(address) as ray:
-        import logging
         logging.getLogger("ray.data").setLevel("ERROR")
         ray.data.DataContext.get_current().enable_progress_bars = False
         workers = workers or max(1, int(ray.cluster_resources().get("CPU" if encoder.device.type == "cpu" else "GPU", 1)))
