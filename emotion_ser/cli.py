@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'Pooling', 'Emotions', 'Augment', 'Seed', 'Model', 'EncoderPath',
-           'Threshold', 'study', 'evaluate', 'compare', 'train', 'predict', 'listen', 'download', 'version', 'main']
+           'Threshold', 'study', 'evaluate', 'compare', 'train', 'predict', 'embed', 'listen', 'download', 'version',
+           'main']
 
 # %% ../nbs/90_cli.ipynb #cell-361091
 import csv, io, json, os, sys, tempfile
@@ -296,6 +297,58 @@ def predict(
             if "error" not in row or format != "table": write(line(row))
     _say(f"{len(paths) - bad} of {len(paths)} recordings answered by {model}" + f"; written: {out}" * bool(out))
     if bad: raise typer.Exit(1)
+
+# %% ../nbs/90_cli.ipynb #_clips
+def _clips(corpus):
+    "The manifest of a corpus; of a place where labels are not to be had, its recordings alone"
+    from emotion_ser.data import CorpusError, list_recordings, load_corpus
+    if "://" in corpus: return list_recordings(corpus)
+    try: return load_corpus(corpus, _say)
+    except CorpusError as error:
+        if not Path(corpus).is_dir(): raise
+        found = list_recordings(corpus)
+        _say(f"embedded without labels ({error})")
+        return found
+
+
+def _encoder(name, layers, pooling, **options):
+    "An encoder; its warnings are told in a line each"
+    import warnings
+    from emotion_ser.embed import load_encoder
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        encoder = load_encoder(name, layers, pooling, **options)
+    for warning in said: _say(f"note: {warning.message}")
+    return encoder
+
+
+@app.command(no_args_is_help=True)
+def embed(
+    corpus: Annotated[str, typer.Argument(help="sample, ravdess, a folder, a CSV, or a URL that fsspec knows: s3://, gs://, hf:// ...")],
+    out: Annotated[str, typer.Option(help="folder or URL for manifest.parquet and a folder of Parquet shards per encoder")],
+    encoder: EncoderName = "acoustic",
+    layers: Annotated[str, typer.Option(help="nothing above the highest of these is computed: all, last, 6, or 3,4,5")] = "all",
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(
+        help="bfloat16 is faster where the processor has it, float16 on a GPU")] = "float32",
+    runtime: Annotated[Literal["torch", "onnx"], typer.Option(help='onnx is faster on a CPU; pip install "emotion_ser\\[onnx]"')] = "torch",
+    engine: Annotated[Literal["local", "ray"], typer.Option(help='this machine, or a cluster; pip install "emotion_ser\\[ray]"')] = "local",
+    workers: Annotated[Optional[int], typer.Option(min=1, help="clips at once; default: every core (or GPU of a cluster)")] = None,
+    address: Annotated[Optional[str], typer.Option(help="of the cluster: ray://host:10001; default: $RAY_ADDRESS, else this machine")] = None,
+):
+    "Embed recordings: every layer's statistics of every clip, as Parquet. Resumable: what is done is not done again."
+    import time
+    from emotion_ser.embed import embed_corpus, save_manifest
+    from emotion_ser.data import report_list
+    started, manifest = time.perf_counter(), _clips(corpus)
+    options = {} if encoder == "acoustic" else dict(dtype=dtype, runtime=runtime)
+    hearing = _encoder(encoder, layers, "functionals" if encoder == "acoustic" else "mean+std+speech", **options)
+    embedded = embed_corpus(manifest, hearing, out, on_error="skip", progress=sys.stderr.isatty(), engine=engine,
+                            workers=workers, address=address)
+    if embedded.skipped: report_list(_say, "left out, cannot be heard", list(embedded.skipped.values()))
+    typer.echo(f"written: {save_manifest(manifest, embedded, out)}")
+    typer.echo(f"written: {embedded.shelf}/*.parquet: {len(set(embedded.manifest.content))} recordings, by `content`; "
+               f"a column per layer and statistic, layer0_{hearing.statistics[0]} to layer{hearing.top}_{hearing.statistics[-1]}")
+    _say(f"{time.perf_counter() - started:.1f} s")
 
 # %% ../nbs/90_cli.ipynb #listen
 @app.command(no_args_is_help=False)

@@ -7,7 +7,7 @@ __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DT
            'WHISPER_WINDOW', 'STALE', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'FrozenEncoder', 'pitch',
            'chroma', 'spectral_shape', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder',
            'has_bfloat16', 'export_onnx', 'Encoder', 'load_encoder', 'ShelfError', 'Embeddings', 'embed_corpus',
-           'project', 'neighbours_share', 'plot_map']
+           'save_manifest', 'project', 'neighbours_share', 'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
 import hashlib, io, json, logging, os, re, secrets, threading, time, warnings
@@ -792,6 +792,18 @@ def embed_corpus(
         raise AudioError(f"none of {len(manifest)} clips can be heard; "
                          f"the first: {next(iter(skipped.values()), 'there is none')}")
     return Embeddings(heard, encoder, shelf, known, skipped)
+
+
+def save_manifest(
+    manifest: pd.DataFrame,  # that was given to `embed_corpus`
+    embedded: Embeddings,
+    place: str | Path,  # the folder or URL that was its `cache_dir`
+) -> str:  # where it was written
+    "Write manifest.parquet beside the shelves: every clip with its content hash, and in `problem` why it has no embedding"
+    out, (store, path) = io.BytesIO(), _open_shelf(place)
+    manifest.assign(path=manifest.path.astype(str), problem=manifest.path.map(embedded.skipped)).to_parquet(out, index=False)
+    _put(store, f"{path}/manifest.parquet", out.getvalue())
+    return f"{str(place).rstrip('/')}/manifest.parquet"
 
 # %% ../nbs/02_embed.ipynb #project
 def project(

@@ -1,0 +1,250 @@
+"""Embeddings on disk: what a kill, a second process, a full disk or a lost worker must not change."""
+import errno
+import hashlib
+import io
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import emotion_ser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import fails
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+from emotion_ser import embed
+from emotion_ser.data import load_corpus
+from emotion_ser.embed import AcousticEncoder, Encoder, FrozenEncoder, ShelfError, embed_corpus
+from emotion_ser.preprocess import AudioError
+
+APART = multiprocessing.get_context("forkserver")  # torch and transformers are imported once for all processes
+APART.set_forkserver_preload(["emotion_ser.embed", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
+
+
+def frozen(checkpoint, pause=0.0):
+    "The encoder of a folder; it notes the clips it hears and takes `pause` seconds more for each"
+    class Noting(Encoder):
+        heard = []
+
+        def layer_stats(self, waveforms):
+            self.heard.append(len(waveforms))
+            time.sleep(pause)
+            return super().layer_stats(waveforms)
+    return Noting.from_pretrained(checkpoint, "all", "mean+std+speech", device="cpu")
+
+
+class Halting(io.FileIO):
+    "A file that takes long over its second half"
+    def write(self, data):
+        super().write(data[:len(data) // 2])
+        time.sleep(10)
+        return super().write(data[len(data) // 2:])
+
+
+class Quota(io.FileIO):
+    "A file on a disk where `left` bytes are free"
+    left = 400 * 1024
+
+    def write(self, data):
+        if len(data) > Quota.left: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        Quota.left -= len(data)
+        return super().write(data)
+
+
+def often(): return partial(embed._fill_shelf, every=0.1)
+
+
+def apart(talk, manifest, checkpoint, cache, pause=0.0, halting=False):
+    "What a process of its own does: load, say so, wait for the word, embed, tell what came out"
+    encoder, embed._fill_shelf = frozen(checkpoint, pause), often()
+    if halting: embed.open = Halting
+    talk.send("ready")
+    talk.recv()
+    vectors = embed_corpus(manifest, encoder, cache, progress=False, workers=2).vectors
+    talk.send((hashlib.sha256(vectors.tobytes()).hexdigest(), len(encoder.heard)))
+
+
+def start(*args):
+    "A process that is about to embed, and the line to it"
+    ours, theirs = APART.Pipe()
+    process = APART.Process(target=apart, args=(theirs, *args), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def shards(cache): return {shard: shard.stat().st_mtime_ns for shard in cache.rglob("*.parquet")}
+def halves(cache): return set(cache.rglob(".writing-*"))
+
+
+def kept(cache):
+    "What is on the shelf, every byte of every shard checked"
+    return {content for shard in shards(cache) for content in pq.read_table(shard, page_checksum_verification=True)["content"].to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    "A tiny random wav2vec 2.0"
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    torch.manual_seed(0)
+    with embed._quiet():
+        Wav2Vec2Model(Wav2Vec2Config(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7,
+                                     num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, mask_time_prob=0.0)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(small): return load_corpus(small, report=lambda said: None)
+
+
+@pytest.fixture(scope="module")
+def alone(manifest, checkpoint, tmp_path_factory):
+    "The corpus as an undisturbed run embeds it"
+    return embed_corpus(manifest, frozen(checkpoint), tmp_path_factory.mktemp("alone"), progress=False)
+
+
+def same(one, other):
+    assert np.array_equal(one.vectors, other.vectors) and not one.skipped
+    pd.testing.assert_frame_equal(one.manifest, other.manifest)
+    return True
+
+
+def test_killed_ten_times_it_gives_the_same(manifest, checkpoint, alone, tmp_path):
+    moments, cache = random.Random(0), tmp_path / "shelf"
+    for k in range(10):
+        whole, half = shards(cache), halves(cache)
+        process, talk = start(manifest, checkpoint, cache, 0.05, k % 2 == 1)
+        talk.recv()
+        talk.send("go")
+        while k % 2 and halves(cache) <= half and process.is_alive(): time.sleep(0.005)  # every other one dies while it writes
+        time.sleep(moments.uniform(0, 0.2) if k % 2 else moments.uniform(0.1, 1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
+        assert whole.items() <= shards(cache).items() and len(kept(cache)) < len(manifest)
+    whole, half, had = shards(cache), halves(cache), kept(cache)
+    assert len(whole) >= 5 and len(half) >= 5 and all(left.stat().st_size for left in half)
+    for left in (old := sorted(half)[::2]): os.utime(left, (0, 0))
+    again = embed_corpus(manifest, encoder := frozen(checkpoint), cache, progress=False)
+    assert same(again, alone) and len(encoder.heard) == len(manifest) - len(had)
+    assert whole.items() <= shards(cache).items() and halves(cache) == half - set(old)
+
+
+def test_two_processes_share_a_cache(manifest, checkpoint, alone, tmp_path):
+    both = [start(manifest, checkpoint, tmp_path / "shelf") for _ in range(2)]
+    for _, talk in both: talk.recv()
+    for _, talk in both: talk.send("go")
+    said = [talk.recv() for _, talk in both]
+    for process, _ in both: process.join()
+    assert [process.exitcode for process, _ in both] == [0, 0]
+    assert said == [(hashlib.sha256(alone.vectors.tobytes()).hexdigest(), len(manifest))] * 2  # each heard them all: they did work side by side
+    assert kept(tmp_path / "shelf") == set(manifest.content) and len(shards(tmp_path / "shelf")) > 2 and not halves(tmp_path / "shelf")
+    assert same(embed_corpus(manifest, encoder := frozen(checkpoint), tmp_path / "shelf", progress=False), alone) and not encoder.heard
+
+
+def test_a_full_disk_is_told_and_spoils_nothing(small, manifest, checkpoint, alone, tmp_path, monkeypatch):
+    def mount(*options): return subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)], capture_output=True).returncode == 0
+    (disk := tmp_path / "disk").mkdir()
+    mounted = os.geteuid() == 0 and mount("size=400k")
+    monkeypatch.setattr(embed, "_fill_shelf", often())
+    try:
+        if not mounted: monkeypatch.setattr(embed, "open", Quota, raising=False)
+        with pytest.raises(ShelfError, match=r"disk/.*: No space left on device; .* could not be kept, all before them are: make room, or name another place"):
+            embed_corpus(manifest, frozen(checkpoint), disk, progress=False)
+        whole, had = shards(disk), kept(disk)
+        assert 0 < len(had) < len(manifest) and not halves(disk)
+        if mounted: fails(emotion_ser("study", "--corpus", small, "--out", tmp_path / "A", EMOTION_SER_CACHE=str(disk)), "No space left on device", "make room")
+        if mounted: assert mount("remount", "size=50m")
+        else: monkeypatch.setattr(embed, "open", open)
+        assert same(embed_corpus(manifest, encoder := frozen(checkpoint), disk, progress=False), alone)
+        assert len(encoder.heard) == len(manifest) - len(had) and whole.items() <= shards(disk).items()
+    finally:
+        if mounted: subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="module")
+def ray():
+    "Ray on this machine, started once"
+    ray = pytest.importorskip("ray", reason="Ray is an extra: emotion_ser[ray]")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def kill_a_worker(cache, killed):
+    "SIGKILL one of our Ray's workers once there is a shard; note how many there were"
+    import psutil
+    while not killed:
+        found = len(shards(cache))
+        for process in psutil.Process().children(recursive=True) if found else []:
+            try: if_worker = "ray::MapWorker" in " ".join(process.cmdline())
+            except psutil.Error: continue
+            if if_worker and not killed:
+                process.kill()
+                killed.append(found)
+        time.sleep(0.01)
+
+
+def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, tmp_path):
+    pytest.importorskip("psutil")
+    clips, killed = manifest[:200], []
+    by_ray = partial(embed_corpus, clips, engine="ray", workers=2, progress=False)
+    assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "calm").vectors, alone.vectors[:200])
+    threading.Thread(target=kill_a_worker, args=(tmp_path / "shelf", killed), daemon=True).start()
+    assert np.array_equal(by_ray(frozen(checkpoint, 0.05), tmp_path / "shelf").vectors, alone.vectors[:200])
+    assert killed and killed[0] < len(shards(tmp_path / "shelf")) - 2, "no worker died in the middle"
+    whole = shards(tmp_path / "shelf")
+    assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "shelf").vectors, alone.vectors[:200]) and shards(tmp_path / "shelf") == whole
+
+
+def test_ray_says_which_clips_cannot_be_heard(manifest, ray, tmp_path):
+    (tmp_path / "notes.wav").write_text("not a recording")
+    clips = pd.concat([manifest[:8], pd.DataFrame([dict(path=tmp_path / "notes.wav", content="notes")]), manifest[8:16]], ignore_index=True)
+    by_ray = partial(embed_corpus, clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, progress=False)
+    found = by_ray(on_error="skip")
+    assert list(map(str, found.skipped)) == [str(tmp_path / "notes.wav")] and "notes.wav" in next(iter(found.skipped.values()))
+    assert found.manifest.path.tolist() == manifest.path[:16].tolist()
+    with pytest.raises(AudioError, match="notes.wav"): by_ray(on_error="raise")
+
+
+def test_an_unknown_engine_or_place(manifest, tmp_path):
+    clips, encoder = manifest[:2], AcousticEncoder()
+    with pytest.raises(ValueError, match="spark.*local, ray"): embed_corpus(clips, encoder, tmp_path / "shelf", engine="spark")
+    with pytest.raises(ValueError, match="ray://far:10001.*engine ray"): embed_corpus(clips, encoder, tmp_path / "shelf", address="ray://far:10001")
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ShelfError, match="taken/below.*cannot be made.*choose another place"): embed_corpus(clips, encoder, tmp_path / "taken/below", progress=False)
+    assert not (tmp_path / "shelf").exists()
+
+
+class Any(FrozenEncoder):
+    statistics, poolings = Encoder.statistics, Encoder.poolings
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.integers(0, 3), st.integers(1, 5), st.integers(1, 6), st.sampled_from(Encoder.poolings), st.booleans(), st.integers(0, 2**16))
+def test_a_shelf_gives_back_the_very_bits(data, n_layers, width, n_clips, pooling, folder, seed):
+    layers = data.draw(st.lists(st.integers(0, n_layers), min_size=1, unique=True))
+    rows = data.draw(st.lists(st.integers(0, n_clips - 1), min_size=1, max_size=9))
+    encoder, rng = Any("any", n_layers, width, layers, pooling), np.random.default_rng(seed)
+    stats = rng.integers(0, 2**32, (n_clips, encoder.top + 1, 4, width), np.uint32).view(np.float32)  # any bits at all, so NaNs of every kind
+    stats[rng.random(stats.shape) < 0.3] = rng.choice(np.float32([np.nan, np.inf, -np.inf, -0.0, 1e-45]))
+    with tempfile.TemporaryDirectory() as place:
+        shelf, cut = place if folder else f"memory://{Path(place).name}", data.draw(st.integers(0, n_clips))
+        for part in (range(cut), range(cut, n_clips)):
+            if part: embed._write_shard(shelf, {f"c{i}": (f"{i}.wav", stats[i]) for i in part}, encoder)
+        index = embed._on_shelf(shelf, encoder)
+        assert sorted(index) == [f"c{i}" for i in range(n_clips)]
+        assert embed._take(index, [f"c{i}" for i in rows], encoder, shelf).tobytes() == encoder.select(stats)[rows].tobytes()
