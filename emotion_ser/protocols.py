@@ -157,8 +157,8 @@ class Material:
 
     def view(self, rows, candidate, copies=False):
         "The embeddings that a candidate reads: [len(rows), size]; with `copies` those of the copies below them"
-        layers = parse_layers(candidate.layers, self.n_layers)
-        picked = [s[rows][:, layers][:, :, POOLINGS[candidate.pooling]] for s in (self.stats if copies else self.stats[:1])]
+        layers, statistics = parse_layers(candidate.layers, self.n_layers), np.arange(self.stats[0].shape[2])[POOLINGS[candidate.pooling]]
+        picked = [s[np.ix_(rows, layers, statistics)] for s in (self.stats if copies else self.stats[:1])]
         return np.concatenate([p.reshape(len(rows), np.prod(p.shape[1:], dtype=int)) for p in picked])
 
 # %% ../nbs/09_protocols.ipynb #_fewer_epochs
@@ -304,7 +304,8 @@ def gather(
     more = [embed_corpus(first.manifest, encoder, cache_dir, progress=progress, speed=speed).vectors
             for speed in (SPEEDS if config.augment else ())]
     stats = [v.reshape(len(v), encoder.n_layers + 1, encoder.n_stats, -1) for v in (first.vectors, *more)]
-    if config.speaker_norm: stats = [normalise_speakers(s, first.manifest.actor.to_numpy()) for s in stats]
+    del first.vectors, more  # what follows holds them once
+    if config.speaker_norm: stats = [normalise_speakers(stats.pop(0), first.manifest.actor.to_numpy()) for _ in range(len(stats))]
     first.manifest.attrs.update(manifest.attrs)
     return Material(first.manifest, stats, encoder.n_layers, label_names(first.manifest)), encoder
 
