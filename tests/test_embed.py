@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 import threading
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -184,40 +186,39 @@ def ray():
     ray.shutdown()
 
 
-def kill_a_worker(cache, killed):
-    "SIGKILL one of our Ray's workers once there is a shard; note how many there were"
-    import psutil
-    while not killed:
-        found = len(shards(cache))
-        for process in psutil.Process().children(recursive=True) if found else []:
-            try: if_worker = "ray::MapWorker" in " ".join(process.cmdline())
-            except psutil.Error: continue
-            if if_worker and not killed:
-                process.kill()
-                killed.append(found)
-        time.sleep(0.01)
+@contextmanager
+def a_worker_killed(cache):
+    "Meanwhile one of our Ray's workers gets a SIGKILL, once there is a shard; yields how many there were then"
+    killed, over = [], threading.Event()
+
+    def hunt():
+        while not killed and not over.wait(0.01):
+            for process in psutil.Process().children(recursive=True) if (found := len(shards(cache))) else []:
+                with suppress(psutil.Error):
+                    if not killed and "ray::MapWorker" in process.cmdline()[0]: process.kill(); killed.append(found)
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try: yield killed
+    finally: over.set(); hunter.join()
 
 
 def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, tmp_path):
-    pytest.importorskip("psutil")
-    clips, killed = manifest[:200], []
-    by_ray = partial(embed_corpus, clips, engine="ray", workers=2, progress=False)
-    assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "calm").vectors, alone.vectors[:200])
-    threading.Thread(target=kill_a_worker, args=(tmp_path / "shelf", killed), daemon=True).start()
-    assert np.array_equal(by_ray(frozen(checkpoint, 0.05), tmp_path / "shelf").vectors, alone.vectors[:200])
-    assert killed and killed[0] < len(shards(tmp_path / "shelf")) - 2, "no worker died in the middle"
+    by_ray = partial(embed_corpus, manifest[:200], engine="ray", workers=2, progress=False)
+    with a_worker_killed(tmp_path / "shelf") as killed:
+        assert np.array_equal(by_ray(frozen(checkpoint, 0.05), tmp_path / "shelf").vectors, alone.vectors[:200])
     whole = shards(tmp_path / "shelf")
+    assert killed and killed[0] < len(whole) - 2, "no worker died in the middle"
     assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "shelf").vectors, alone.vectors[:200]) and shards(tmp_path / "shelf") == whole
 
 
-def test_ray_says_which_clips_cannot_be_heard(manifest, ray, tmp_path):
-    (tmp_path / "notes.wav").write_text("not a recording")
-    clips = pd.concat([manifest[:8], pd.DataFrame([dict(path=tmp_path / "notes.wav", content="notes")]), manifest[8:16]], ignore_index=True)
-    by_ray = partial(embed_corpus, clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, progress=False)
-    found = by_ray(on_error="skip")
-    assert list(map(str, found.skipped)) == [str(tmp_path / "notes.wav")] and "notes.wav" in next(iter(found.skipped.values()))
-    assert found.manifest.path.tolist() == manifest.path[:16].tolist()
-    with pytest.raises(AudioError, match="notes.wav"): by_ray(on_error="raise")
+def test_ray_says_which_clips_cannot_be_heard(manifest, checkpoint, alone, ray, tmp_path):
+    (notes := tmp_path / "notes.wav").write_text("not a recording")
+    clips = pd.concat([manifest[:8], pd.DataFrame([dict(path=str(notes), content="notes")]), manifest[8:200]], ignore_index=True)
+    by_ray = partial(embed_corpus, clips, frozen(checkpoint), tmp_path / "shelf", engine="ray", progress=False)
+    found = by_ray(on_error="skip", workers=2)
+    assert list(found.skipped) == [str(notes)] and f"{notes}: not audio" in found.skipped[str(notes)]
+    assert found.manifest.path.tolist() == manifest.path[:200].tolist() and np.array_equal(found.vectors, alone.vectors[:200])
+    with pytest.raises(AudioError, match=f"{notes}: not audio"): by_ray(on_error="raise", workers=1)
 
 
 def test_an_unknown_engine_or_place(manifest, tmp_path):
