@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme results evaluations models demo lock clean
+.PHONY: help study test notebooks readme results evaluations bench models demo lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -55,6 +55,9 @@ evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/com
 	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/protocols/$$run/;; esac; \
 	done
 
+bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
+	$(BIN)/python -W ignore -c 'from emotion_ser.speed import bench; bench("nbs/results")'
+
 models: .venv/study  ## the classifiers that come with the package, all of RAVDESS, with their recorded figures
 	set -e; for encoder in acoustic $(ENCODER); do name=$$(basename $$encoder); \
 	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment $$([ $$name = acoustic ] || echo --published openai/$$name) \
@@ -70,9 +73,10 @@ demo: .venv/app  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on t
 	@echo "open http://127.0.0.1:$(PORT); Ctrl-C ends it"
 	$(BIN)/voila nbs/app.ipynb --Voila.ip=127.0.0.1 --port=$(PORT) --no-browser --Voila.tornado_settings="{'websocket_max_message_size': 100_000_000}"
 
-lock:  ## constraints.txt anew: the exact versions for every Python from 3.10
+lock:  ## constraints.txt: the exact versions for every Python from 3.10; keeps those that stand there and still fit
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv
 	$(PYTHON) -c 'import configparser as c; i = c.ConfigParser(); i.read("settings.ini"); s = i["DEFAULT"]; print("\n".join(r for k in s if k.endswith("requirements") for r in s[k].split()))' > .venv/lock/in.txt
+	cp constraints.txt .venv/lock/out.txt
 	.venv/lock/bin/uv pip compile --universal --python-version 3.10 --no-annotate --no-header -q .venv/lock/in.txt -o .venv/lock/out.txt
 	(echo "# Exact versions for Python 3.10 and later, every platform: \`make lock\` writes this file."; cat .venv/lock/out.txt) > constraints.txt
 
