@@ -427,18 +427,23 @@ class Encoder(FrozenEncoder):
                  device=None, runtime="torch"):
         self.kind = model.config.model_type
         model = model.get_encoder() if self.kind == "whisper" else model
-        self.transformer = model if self.kind == "whisper" else model.encoder
-        super().__init__(name, len(self.transformer.layers), model.config.hidden_size, layers, pooling)
+        blocks = (model if self.kind == "whisper" else model.encoder).layers
+        super().__init__(name, len(blocks), model.config.hidden_size, layers, pooling)
         if dtype not in DTYPES: raise EncoderError(f"no dtype {dtype!r}; there are {', '.join(DTYPES)}")
         self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
                                 device=self.device.type, version=1)
-        self.transformer.layers = self.transformer.layers[:max(1, self.top)]  # what lies above is never computed
-        _set_hooks(self.transformer.layers)
-        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
+        self._take_network(model)
         self.runtime = self._check_runtime(runtime, dtype)
         if runtime != "torch": self.fingerprint["runtime"] = runtime
+
+    def _take_network(self, model):
+        "Cut it off above the highest layer that is wanted, catch what its blocks say, freeze it, put it where it runs"
+        self.transformer = model if self.kind == "whisper" else model.encoder
+        self.transformer.layers = self.transformer.layers[:max(1, self.top)]
+        _set_hooks(self.transformer.layers)
+        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
 
     def _check_runtime(self, runtime, dtype):
         "The runtime's name, if it can be had; a warning if this processor is slow at what was asked"
@@ -456,7 +461,17 @@ class Encoder(FrozenEncoder):
         path.parent.mkdir(parents=True, exist_ok=True)
         return _session(path if path.is_file() else export_onnx(self, path))
 
-    def __getstate__(self): return {key: value for key, value in vars(self).items() if key != "session"}
+    def __getstate__(self):
+        "To travel to a worker: the network as configuration and weights, for torch does not pickle weight norm"
+        kept = {key: value for key, value in vars(self).items() if key not in ("session", "model", "transformer")}
+        return kept, type(self.model), self.model.config, self.model.state_dict()
+
+    def __setstate__(self, state):
+        kept, kind, config, weights = state
+        vars(self).update(kept)
+        with _quiet(): model = kind(config)
+        self._take_network(model)
+        self.model.load_state_dict(weights)
 
     @classmethod
     def from_pretrained(
@@ -551,8 +566,9 @@ def _table(kept, encoder):
 def _write_shard(shelf, kept, encoder):
     "Put content -> (path, statistics) on the shelf. Raises `ShelfError`, leaving what is there as it was"
     import pyarrow.parquet as pq
-    out, name = io.BytesIO(), hashlib.blake2b("".join(kept).encode(), digest_size=8).hexdigest()
-    pq.write_table(_table(kept, encoder), out, compression="none", use_dictionary=False, write_page_checksum=True)
+    out, table = io.BytesIO(), _table(kept, encoder)
+    name = hashlib.blake2b("".join([*table.column_names, *kept]).encode(), digest_size=8).hexdigest()
+    pq.write_table(table, out, compression="none", use_dictionary=False, write_page_checksum=True)
     store, path = _open_shelf(shelf)
     try: _put(store, f"{path}/{name}.parquet", out.getvalue())
     except OSError as error:
@@ -684,7 +700,7 @@ def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
             if bar is not None: bar.update()
             if isinstance(stats, AudioError):
                 if on_error == "raise": raise stats
-                skipped[path] = str(stats)
+                skipped[str(path)] = str(stats)
                 continue
             fresh[content], size = (path, stats), size + stats.nbytes
             now = time.monotonic()
@@ -728,10 +744,12 @@ class _RayWorker:
         self.encoder, self.shelf, self.how, self.speed = encoder, shelf, how, speed
 
     def __call__(self, batch):
-        clips = zip(batch["path"].tolist(), batch["content"].tolist())
+        clips, skipped, broken = zip(batch["path"].tolist(), batch["content"].tolist()), {}, ""
         heard = _embedded(clips, self.encoder, self.how, self.speed, workers=1)
-        skipped = _fill_shelf(self.shelf, heard, self.encoder, "skip", every=float("inf"))
-        return dict(path=batch["path"], reason=np.array([skipped.get(p, "") for p in batch["path"]], dtype=object))
+        try: skipped = _fill_shelf(self.shelf, heard, self.encoder, "skip", every=float("inf"))
+        except ShelfError as error: broken = str(error)  # Ray would bury it in the traceback of a worker
+        reasons = [broken or skipped.get(path, "") for path in batch["path"]]
+        return dict(path=batch["path"], reason=np.array(reasons, dtype=object), broken=np.full(len(reasons), bool(broken)))
 
 
 def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, address=None, batch=32):
@@ -749,6 +767,7 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
         with tqdm(total=len(todo), desc=f"embedding on {workers} workers", unit="clip", disable=not progress) as bar:
             for rows in said.iter_batches(batch_size=batch):
                 bar.update(len(rows["path"]))
+                if rows["broken"].any(): raise ShelfError(rows["reason"][rows["broken"]][0])
                 skipped.update({p: r for p, r in zip(rows["path"], rows["reason"]) if r})
     if skipped and on_error == "raise": raise AudioError(next(iter(skipped.values())))
     return skipped
@@ -762,6 +781,13 @@ def _check_choices(on_error, engine, address):
     if on_error not in ("raise", "skip"): raise ValueError(f"on_error is raise or skip, not {on_error!r}")
     if engine not in ENGINES: raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     if address and engine != "ray": raise ValueError(f"an address ({address}) is for engine ray")
+
+
+def _check_kept(shelf, todo, known, skipped):
+    "Raise `ShelfError` if what was put on the shelf is not there"
+    gone = ~(todo.content.isin(known) | todo.path.astype(str).isin(skipped))
+    if gone.any(): raise ShelfError(f"{shelf}: {gone.sum()} embeddings that were just kept are gone or damaged; "
+                                    "see what else writes there, and run the same command again")
 
 
 def embed_corpus(
@@ -785,8 +811,9 @@ def embed_corpus(
         fill = partial(ENGINES[engine], address=address) if engine == "ray" else ENGINES[engine]
         skipped = fill(shelf, todo, encoder, how, speed, on_error, progress, workers)
         known = _on_shelf(shelf, encoder)
+    _check_kept(shelf, todo, known, skipped)
     heard = manifest[manifest.content.isin(known)].reset_index(drop=True)
-    skipped = {p: skipped.get(p) or "the same recording as a clip that cannot be heard"
+    skipped = {p: skipped.get(str(p)) or "the same recording as a clip that cannot be heard"
                for p in manifest.path[~manifest.content.isin(known)]}
     if not len(heard):
         raise AudioError(f"none of {len(manifest)} clips can be heard; "
@@ -802,7 +829,8 @@ def save_manifest(
     "Write manifest.parquet beside the shelves: every clip with its content hash, and in `problem` why it has no embedding"
     out, (store, path) = io.BytesIO(), _open_shelf(place)
     manifest.assign(path=manifest.path.astype(str), problem=manifest.path.map(embedded.skipped)).to_parquet(out, index=False)
-    _put(store, f"{path}/manifest.parquet", out.getvalue())
+    try: _put(store, f"{path}/manifest.parquet", out.getvalue())
+    except OSError as error: raise ShelfError(f"{place}: manifest.parquet cannot be written ({error.strerror or error})") from error
     return f"{str(place).rstrip('/')}/manifest.parquet"
 
 # %% ../nbs/02_embed.ipynb #project

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'speed_encoder', 'bare', 'bare_by_clip', 'from_files', 'padded_loop', 'pipeline_loop', 'contestants',
-           'alternate', 'likeness', 'peak_memory', 'growth', 'steps', 'machine', 'race_table', 'goals', 'bench']
+           'alternate', 'likeness', 'peak_memory', 'growth', 'steps', 'machine', 'race_table', 'goals', 'bench',
+           'reckon']
 
 # %% ../nbs/15_speed.ipynb #cell-speed-imp
 import importlib.util, os, re, subprocess, sys, tempfile, time
@@ -306,3 +307,16 @@ def bench(
     for name, table in dict(speed=races, speed_steps=spent, speed_growth=grown, speed_goals=reached).items():
         record(table.round(4), Path(out) / f"{name}.csv", **about)
         print(f"\n{table.round(3).to_string(index=False)}")
+
+# %% ../nbs/15_speed.ipynb #reckon
+def reckon(
+    hours: float,  # of speech
+    times_real_time: float,  # that one core does
+    cores: int,  # of the cluster
+    price: float,  # of a core-hour, in dollars
+    numbers: int = 512,  # kept per clip
+    clip_s: float = 3.7,  # s
+) -> dict:  # core_hours, days, dollars, clips (millions), embeddings_tb
+    "What embedding so much speech takes: hours / speed, shared by the cores; 4 bytes a number"
+    core_hours, clips = hours / times_real_time, hours * 3600 / clip_s
+    return dict(core_hours=core_hours, days=core_hours / cores / 24, dollars=core_hours * price, million_clips=clips / 1e6, embeddings_tb=clips * numbers * 4 / 1e12)

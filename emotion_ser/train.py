@@ -67,7 +67,7 @@ def _ask(head, vectors, targets):
 # %% ../nbs/04_train.ipynb #_fit
 def _fit(head, train, valid, recipe):
     "Train `head` in place, leave it with its best weights, and return the history as a list of rows"
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=recipe.plateau)
     weights = _class_weights(train[1], len(head.labels)) if recipe.class_weights else None
     rows, best, best_weights = [], None, None

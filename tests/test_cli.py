@@ -66,7 +66,7 @@ def test_a_killed_run_resumes(tmp_path, own_cache):
     corpus = make_sample_corpus(tmp_path / "corpus", seed=3)
     command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", str(corpus), "--out"]
     victim = subprocess.Popen([*command, str(tmp_path / "A")], stderr=subprocess.DEVNULL, start_new_session=True)
-    shards = lambda: list(own_cache.rglob("*.safetensors"))
+    shards = lambda: list(own_cache.rglob("*/[!.]*.parquet"))
     while not shards() and victim.poll() is None: time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
