@@ -328,7 +328,7 @@ def _whisper_forward(model, mel):
         x = x[0] if isinstance(x, tuple) else x
     return model.layer_norm(x)
 
-
+# %% ../nbs/02_embed.ipynb #inputs
 def _inputs(encoder, waveforms):
     "What the model takes: [n_clips, ...] on its device, prepared as in its training"
     options = dict(sampling_rate=SAMPLING_RATE, return_tensors="pt")
@@ -353,7 +353,7 @@ def _hidden_states(encoder, waveforms):
     if encoder.runtime == "onnx": return torch.from_numpy(encoder.session.run(None, {"inputs": inputs.numpy()})[0])
     return torch.stack(_layers(encoder, inputs), 1).float()
 
-
+# %% ../nbs/02_embed.ipynb #speech-frames
 def _speech_frames(waveform, n_frames):
     "Which of an encoder's frames, spread evenly over the clip, lie in its part with speech"
     energy = _frames(torch.as_tensor(waveform), 400).square().mean(1)
@@ -417,6 +417,45 @@ def export_onnx(
     finally: writing.unlink(missing_ok=True)
     return Path(path)
 
+# %% ../nbs/02_embed.ipynb #_take_network
+def _check_runtime(runtime, dtype, device):
+    "The runtime's name, if it can be had; a warning if this processor is slow at what was asked"
+    if runtime not in RUNTIMES: raise EncoderError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    if runtime == "onnx" and (dtype, device.type) != ("float32", "cpu"):
+        raise EncoderError(f"runtime onnx works in float32 on a CPU, not in {dtype} on {device.type}")
+    if device.type == "cpu" and dtype != "float32" and not has_bfloat16():
+        warnings.warn(f"this processor has no arithmetic of its own for {dtype}: expect it to be slower than float32")
+    return runtime
+
+
+def _take_network(encoder, model):
+    "Cut a model off, let its blocks tell what passes, freeze it, put it where it runs"
+    encoder.transformer = model if encoder.kind == "whisper" else model.encoder
+    encoder.transformer.layers = encoder.transformer.layers[:max(1, encoder.top)]
+    _set_hooks(encoder.transformer.layers)
+    encoder.model = model.eval().requires_grad_(False).to(encoder.device, encoder.dtype)
+
+# %% ../nbs/02_embed.ipynb #_packed
+def _graph(encoder):
+    "ONNX Runtime on an encoder's network; the graph is kept in the cache"
+    path = default_cache() / "onnx" / f"{encoder.fingerprint['weights']}-{encoder.top}.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _session(path if path.is_file() else export_onnx(encoder, path))
+
+
+def _packed(encoder):
+    "An encoder to be sent: what it knows, the kind, configuration and weights of its network"
+    kept = {key: value for key, value in vars(encoder).items() if key not in ("session", "model", "transformer")}
+    return kept, type(encoder.model), encoder.model.config, encoder.model.state_dict()
+
+
+def _unpack(encoder, kept, kind, config, weights):
+    "Make an encoder what `_packed` was told of another"
+    vars(encoder).update(kept)
+    with _quiet(): model = kind(config)
+    _take_network(encoder, model)
+    encoder.model.load_state_dict(weights)
+
 # %% ../nbs/02_embed.ipynb #encoder
 class Encoder(FrozenEncoder):
     "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
@@ -434,44 +473,17 @@ class Encoder(FrozenEncoder):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
                                 device=self.device.type, version=1)
-        self._take_network(model)
-        self.runtime = self._check_runtime(runtime, dtype)
+        _take_network(self, model)
+        self.runtime = _check_runtime(runtime, dtype, self.device)
         if runtime != "torch": self.fingerprint["runtime"] = runtime
-
-    def _take_network(self, model):
-        "Cut it off above the highest layer that is wanted, catch what its blocks say, freeze it, put it where it runs"
-        self.transformer = model if self.kind == "whisper" else model.encoder
-        self.transformer.layers = self.transformer.layers[:max(1, self.top)]
-        _set_hooks(self.transformer.layers)
-        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
-
-    def _check_runtime(self, runtime, dtype):
-        "The runtime's name, if it can be had; a warning if this processor is slow at what was asked"
-        if runtime not in RUNTIMES: raise EncoderError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-        if runtime == "onnx" and (dtype, self.device.type) != ("float32", "cpu"):
-            raise EncoderError(f"runtime onnx works in float32 on a CPU, not in {dtype} on {self.device.type}")
-        if self.device.type == "cpu" and dtype != "float32" and not has_bfloat16():
-            warnings.warn(f"this processor has no arithmetic of its own for {dtype}: expect it to be slower than float32")
-        return runtime
 
     @cached_property
     def session(self):
-        "ONNX Runtime on this network; its graph is kept in the cache. Raises `EncoderError`"
-        path = default_cache() / "onnx" / f"{self.fingerprint['weights']}-{self.top}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _session(path if path.is_file() else export_onnx(self, path))
+        "ONNX Runtime on this network, see `export_onnx`. Raises `EncoderError`"
+        return _graph(self)
 
-    def __getstate__(self):
-        "To travel to a worker: the network as configuration and weights, for torch does not pickle weight norm"
-        kept = {key: value for key, value in vars(self).items() if key not in ("session", "model", "transformer")}
-        return kept, type(self.model), self.model.config, self.model.state_dict()
-
-    def __setstate__(self, state):
-        kept, kind, config, weights = state
-        vars(self).update(kept)
-        with _quiet(): model = kind(config)
-        self._take_network(model)
-        self.model.load_state_dict(weights)
+    def __getstate__(self): return _packed(self)
+    def __setstate__(self, state): _unpack(self, *state)
 
     @classmethod
     def from_pretrained(
@@ -575,7 +587,7 @@ def _write_shard(shelf, kept, encoder):
         raise ShelfError(f"{shelf}: {error.strerror or error}; the last {len(kept)} embeddings could not be kept, all before them "
                          "are: make room, or name another place by EMOTION_SER_CACHE, and run the same command again") from error
 
-
+# %% ../nbs/02_embed.ipynb #on-shelf
 def _on_shelf(shelf, encoder):
     "content -> the shard with its statistics up to layer `top`; what is damaged or does not fit counts as absent"
     import pyarrow as pa
@@ -712,7 +724,7 @@ def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
         if fresh: _write_shard(shelf, fresh, encoder)
     return skipped
 
-
+# %% ../nbs/02_embed.ipynb #fill-here
 def _fill_here(shelf, todo, encoder, how, speed, on_error, progress, workers):
     "Embed the missing clips on this machine"
     from tqdm.auto import tqdm
@@ -737,7 +749,7 @@ def _ray_started(address, workers):
     finally:
         if mine: ray.shutdown()
 
-
+# %% ../nbs/02_embed.ipynb #ray-worker
 class _RayWorker:
     "Holds one encoder; embeds batches of clips and puts them on the shelf"
     def __init__(self, encoder, shelf, how, speed):
@@ -751,7 +763,7 @@ class _RayWorker:
         reasons = [broken or skipped.get(path, "") for path in batch["path"]]
         return dict(path=batch["path"], reason=np.array(reasons, dtype=object), broken=np.full(len(reasons), bool(broken)))
 
-
+# %% ../nbs/02_embed.ipynb #fill-by-ray
 def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, address=None, batch=32):
     "Embed the missing clips on a Ray cluster, a worker to a core or a GPU"
     from tqdm.auto import tqdm

@@ -189,6 +189,17 @@ def ray():
     ray.shutdown()
 
 
+@pytest.fixture
+def patience():
+    "What hangs fails after five minutes"
+    def late(*_): raise TimeoutError("Ray gave no answer for five minutes")
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @contextmanager
 def a_worker_killed(cache):
     "Meanwhile one of our Ray's workers gets a SIGKILL, once there is a shard; yields how many there were then"
@@ -207,7 +218,7 @@ def a_worker_killed(cache):
     finally: over.set(); hunter.join()
 
 
-def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, tmp_path):
+def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, patience, tmp_path):
     by_ray = partial(embed_corpus, manifest[:200], engine="ray", workers=2, progress=False)
     with a_worker_killed(tmp_path / "shelf") as killed:
         assert np.array_equal(by_ray(frozen(checkpoint, 0.05), tmp_path / "shelf").vectors, alone.vectors[:200])
@@ -216,7 +227,7 @@ def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, tmp_path):
     assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "shelf").vectors, alone.vectors[:200]) and shards(tmp_path / "shelf") == whole
 
 
-def test_ray_says_which_clips_cannot_be_heard(manifest, ray, tmp_path):
+def test_ray_says_which_clips_cannot_be_heard(manifest, ray, patience, tmp_path):
     (notes := tmp_path / "notes.wav").write_text("not a recording")
     clips = pd.concat([manifest[:8], pd.DataFrame([dict(path=str(notes), content="notes")]), manifest[8:40]], ignore_index=True)
     by_ray = partial(embed_corpus, clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, progress=False)
@@ -226,6 +237,14 @@ def test_ray_says_which_clips_cannot_be_heard(manifest, ray, tmp_path):
     assert list(found.skipped) == [str(notes)] and f"{notes}: not audio" in found.skipped[str(notes)]
     here = embed_corpus(clips, AcousticEncoder(), tmp_path / "here", on_error="skip", progress=False)
     assert found.skipped == here.skipped and np.array_equal(found.vectors, here.vectors) and found.manifest.equals(here.manifest)
+
+
+def test_a_worker_tells_of_a_full_disk(manifest, tmp_path, monkeypatch):
+    def full(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(embed, "_put", full)
+    batch = {name: manifest[name].to_numpy()[:2] for name in ("path", "content")}
+    said = embed._RayWorker(AcousticEncoder(), str(tmp_path / "shelf"), "peak", 1.0)(batch)
+    assert said["broken"].all() and all("No space left on device; the last 2 embeddings could not be kept" in reason for reason in said["reason"])
 
 
 def test_an_unknown_engine_or_place(manifest, tmp_path):
