@@ -330,7 +330,7 @@ def embed(
     layers: Annotated[str, typer.Option(help="nothing above the highest of these is computed: all, last, 6, or 3,4,5")] = "all",
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(
         help="bfloat16 is faster where the processor has it, float16 on a GPU")] = "float32",
-    runtime: Annotated[Literal["torch", "onnx"], typer.Option(help='onnx is faster on a CPU; pip install "emotion_ser\\[onnx]"')] = "torch",
+    runtime: Annotated[Literal["torch", "onnx", "onnx-int8"], typer.Option(help='onnx is faster on a CPU, onnx-int8 faster still and coarser; pip install "emotion_ser\\[onnx]"')] = "torch",
     engine: Annotated[Literal["local", "ray"], typer.Option(help='this machine, or a cluster; pip install "emotion_ser\\[ray]"')] = "local",
     workers: Annotated[Optional[int], typer.Option(min=1, help="clips at once; default: every core (or GPU of a cluster)")] = None,
     address: Annotated[Optional[str], typer.Option(help="of the cluster: ray://host:10001; default: $RAY_ADDRESS, else this machine")] = None,

@@ -108,17 +108,6 @@ def _int8_torch(encoder):
     return encoder
 
 
-def _int8_onnx(encoder):
-    "The transformer's matrices in 8-bit integers, by ONNX Runtime's dynamic quantisation"
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from emotion_ser.embed import _session, export_onnx
-    with tempfile.TemporaryDirectory() as here:
-        graph = export_onnx(encoder, Path(here) / "plain.onnx")
-        quantize_dynamic(graph, Path(here) / "int8.onnx", weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
-        encoder.runtime, encoder.session = "onnx", _session(Path(here) / "int8.onnx")
-    return encoder
-
-
 def _compiled(encoder):
     "The network through torch.compile, for any length"
     for block in encoder.transformer.layers: block._forward_hooks.clear(), block._forward_pre_hooks.clear()
@@ -133,14 +122,13 @@ def contestants(
     make, onnx = partial(speed_encoder, shape), importlib.util.find_spec("onnxruntime") is not None
     plain = lru_cache(make)  # shared by all that leave it as it is
     race = {"this project": (from_files, plain, True)}
-    if onnx: race["this project, onnx"] = (from_files, partial(make, runtime="onnx"), True)
+    if onnx: race |= {f"this project, {runtime}": (from_files, partial(make, runtime=runtime), True) for runtime in ("onnx", "onnx-int8")}
     if has_bfloat16(): race["this project, bfloat16"] = (from_files, partial(make, dtype="bfloat16"), True)
     race |= {"bare network": (bare, plain, False), "bare network, clip per core": (bare_by_clip, plain, False),
              "Hugging Face pipeline": (pipeline_loop, plain, False), "padded loop, batches of 8": (padded_loop, plain, False)}
     if shape == "whisper-base": race["stock 30 s call"] = (partial(padded_loop, size=1), plain, False)
     elif importlib.util.find_spec("nkululeko"): race["nkululeko"] = (nkululeko_loop, plain, False)
     race["tried: int8, torch"] = (from_files, lambda: _int8_torch(make()), True)
-    if onnx: race["tried: int8, onnx"] = (from_files, lambda: _int8_onnx(make()), True)
     if shape == "wav2vec2-base": race["tried: torch.compile"] = (bare_by_clip, lambda: _compiled(make()), False)
     return race
 
@@ -208,7 +196,7 @@ def growth(
     shape: str,  # one of `SHAPES`
     paths: list[str],
     times=(1, 4, 16),  # the corpus
-    rounds: int = 2,
+    rounds: int = 3,
 ) -> pd.DataFrame:  # clips, seconds (median over rounds), peak_mb, by times
     "How time and memory grow with the corpus; each run in a process of its own, sizes taking turns"
     code = ("import time; from emotion_ser.speed import _peak, from_files, speed_encoder; encoder, paths = speed_encoder({0!r}, 'all'), {1!r}; "
@@ -313,7 +301,7 @@ def bench(
     print(f"{about['machine']}; {clips} clips of {about['corpus']}")
     races = pd.concat([race_table(shape, paths, rounds) for shape in shapes], ignore_index=True)
     spent = pd.DataFrame({shape: steps(shape, paths) for shape in shapes}).rename_axis("step").reset_index()
-    grown = pd.concat([growth(shape, paths * (1 if shape == "wav2vec2-base" else 3)).assign(encoder=shape) for shape in shapes], ignore_index=True)
+    grown = pd.concat([growth(shape, paths[:8] if shape == "wav2vec2-base" else paths * 2).assign(encoder=shape) for shape in shapes], ignore_index=True)
     whisper = os.environ.get("EMOTION_SER_ENCODER", "openai/whisper-base")
     with tempfile.TemporaryDirectory() as here:
         study_s = _study_seconds(["study", "--corpus", corpus, "--encoder", whisper, "--out", here])
