@@ -716,7 +716,7 @@ class Embeddings:
         return _take(self.index, self.manifest.content.iloc[rows].tolist(), self.encoder, self.shelf)
 
 # %% ../nbs/02_embed.ipynb #_fill_shelf
-SHARD = 16 * 2**20  # bytes: what a shard holds at most, so that memory does not grow with the corpus
+SHARD = 8 * 2**20  # bytes: what a shard holds at most, so that memory does not grow with the corpus
 
 
 def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
