@@ -800,7 +800,7 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
     if skipped and on_error == "raise": raise AudioError(next(iter(skipped.values())))
     return skipped
 
-# %% ../nbs/02_embed.ipynb #embed_corpus
+# %% ../nbs/02_embed.ipynb #_check_choices
 ENGINES = dict(local=_fill_here, ray=_fill_by_ray)
 
 
@@ -817,7 +817,7 @@ def _check_kept(shelf, todo, known, skipped):
     if gone.any(): raise ShelfError(f"{shelf}: {gone.sum()} embeddings that were just kept are gone or damaged; "
                                     "see what else writes there, and run the same command again")
 
-
+# %% ../nbs/02_embed.ipynb #embed_corpus
 def embed_corpus(
     manifest: pd.DataFrame,  # with the columns path and content; a path may be a URL
     encoder: FrozenEncoder,
@@ -848,7 +848,7 @@ def embed_corpus(
                          f"the first: {next(iter(skipped.values()), 'there is none')}")
     return Embeddings(heard, encoder, shelf, known, skipped)
 
-
+# %% ../nbs/02_embed.ipynb #save_manifest
 def save_manifest(
     manifest: pd.DataFrame,  # that was given to `embed_corpus`
     embedded: Embeddings,
