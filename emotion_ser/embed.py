@@ -6,11 +6,12 @@
 __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DTYPES', 'RUNTIMES', 'FAMILIES', 'UNUSED',
            'WHISPER_WINDOW', 'STALE', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'FrozenEncoder', 'pitch',
            'chroma', 'spectral_shape', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder',
-           'has_bfloat16', 'export_onnx', 'Encoder', 'load_encoder', 'ShelfError', 'Embeddings', 'embed_corpus',
-           'save_manifest', 'project', 'neighbours_share', 'plot_map']
+           'has_bfloat16', 'export_onnx', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder', 'save_upper',
+           'load_upper', 'ShelfError', 'Embeddings', 'embed_corpus', 'save_manifest', 'project', 'neighbours_share',
+           'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
-import hashlib, io, json, logging, os, re, secrets, threading, time, warnings
+import copy, hashlib, io, json, logging, os, re, secrets, threading, time, warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -367,13 +368,18 @@ def _mean_std(frames):
     return torch.stack([mean[:, 0], (frames - mean).square().mean(1).sqrt()], 1)
 
 
-def _pool(encoder, waveforms):
-    "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, and both over the speech alone"
+def _clip_frames(encoder, waveforms):
+    "[n_clips, n_samples] -> [n_clips, top + 1, n_frames, width], whatever the length"
     window = WHISPER_WINDOW if encoder.kind == "whisper" else waveforms.shape[1]
     pieces = [w for w in np.split(waveforms, range(window, waveforms.shape[1], window), axis=1)
               if w.shape[1] >= MIN_SAMPLES]
+    return torch.cat([_hidden_states(encoder, w) for w in pieces], dim=2)
+
+
+def _pool(encoder, waveforms):
+    "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, and both over the speech alone"
     with torch.inference_mode():
-        frames = torch.cat([_hidden_states(encoder, w) for w in pieces], dim=2)  # [n_clips, top + 1, n_frames, width]
+        frames = _clip_frames(encoder, waveforms)
         speech = [f[:, _speech_frames(w, f.shape[1])] for w, f in zip(waveforms, frames)]
         return torch.stack([torch.cat([_mean_std(f), _mean_std(s)], 1) for f, s in zip(frames, speech)]).cpu().numpy()
 
@@ -529,6 +535,91 @@ def load_encoder(
     "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"
     return (AcousticEncoder(layers, pooling) if name == "acoustic"
             else Encoder.from_pretrained(name, layers, pooling, **options))
+
+# %% ../nbs/02_embed.ipynb #upperblocks
+class UpperBlocks(torch.nn.Module):
+    "Copies of the top blocks of a network, which may learn. Raises `EncoderError`"
+    def __init__(self, encoder, n):
+        super().__init__()
+        if encoder.kind == "wavlm": raise EncoderError(f"{encoder.name}: WavLM's blocks share their positions; they cannot be taken apart")
+        if not 1 <= n <= encoder.n_layers: raise EncoderError(f"{n} blocks to tune: {encoder.name} has 1 to {encoder.n_layers}")
+        self.blocks = copy.deepcopy(encoder.transformer.layers[-n:])
+        for block in self.blocks: block._forward_hooks.clear(); block._forward_pre_hooks.clear()
+        ends_in_norm = encoder.kind == "whisper" or getattr(encoder.model.config, "do_stable_layer_norm", False)
+        self.norm = copy.deepcopy(encoder.transformer.layer_norm) if ends_in_norm else torch.nn.Identity()
+
+    def forward(self, frames, heard=None):
+        "[n_clips, n_frames, width], and which frames there are, [n_clips, n_frames] bool -> [n_clips, n_blocks, n_frames, width]"
+        mask, states = None, []
+        if heard is not None:
+            mask = torch.zeros(heard.shape, dtype=frames.dtype, device=frames.device).masked_fill(~heard, torch.finfo(frames.dtype).min)
+            mask = mask[:, None, None].expand(-1, -1, heard.shape[1], -1)
+        for block in self.blocks:
+            out = block(frames, mask)
+            frames = out[0] if isinstance(out, tuple) else out
+            states.append(frames)
+        return torch.stack([*states[:-1], self.norm(states[-1])], 1)
+
+# %% ../nbs/02_embed.ipynb #tunedencoder
+class TunedEncoder(FrozenEncoder):
+    "An encoder whose top blocks have weights of their own and hear the speech alone; see `fine_tune`"
+    def __init__(self, encoder, n_tuned, layers="all", pooling="mean+std"):
+        self.upper = UpperBlocks(encoder, n_tuned).eval().requires_grad_(False)
+        super().__init__(encoder.name, encoder.n_layers, encoder.width, layers, pooling)
+        self.below, self.n_tuned, self.revision, self.device = copy.copy(encoder), n_tuned, encoder.revision, encoder.device
+        self.below.layers, self.below.top = list(range(encoder.n_layers - n_tuned + 1)), encoder.n_layers - n_tuned
+        self.below.transformer.layers = self.below.transformer.layers[:max(1, self.below.top)]  # the rest is above
+
+    @property
+    def fingerprint(self):
+        "What an embedding depends on: the frozen network's, and that of the blocks above"
+        h = hashlib.blake2b(digest_size=16)
+        for key, weight in sorted(self.upper.state_dict().items()): h.update(key.encode() + weight.float().cpu().numpy().tobytes())
+        return {**self.below.fingerprint, "tuned": h.hexdigest()}
+
+    @classmethod
+    def from_pretrained(cls, name, n_tuned, layers="all", pooling="mean+std", revision=None, device=None):
+        "Load a checkpoint, its top blocks ready to move. Raises `EncoderError`"
+        return cls(Encoder.from_pretrained(name, "all", "speech", revision, device=device), n_tuned, layers, pooling)
+
+    def speech_states(self, waveform):
+        "[n_samples] -> [n_layers - n_tuned + 1, n_frames, width]: every layer below the upper blocks, of the speech alone"
+        with torch.inference_mode():
+            frames = _clip_frames(self.below, waveform[None])[0]
+            return frames[:, _speech_frames(waveform, frames.shape[1])]
+
+    def layer_stats(self, waveforms):
+        "[n_clips, n_samples] -> [n_clips, n_layers + 1, 2, width] float32: mean and deviation over the speech"
+        stats = []
+        with torch.inference_mode():
+            for states in map(self.speech_states, waveforms):
+                stats.append(_mean_std(torch.cat([states, self.upper(states[-1:].to(self.below.dtype))[0].float()])))
+            return torch.stack(stats)[:, : self.top + 1].cpu().numpy()
+
+# %% ../nbs/02_embed.ipynb #save_upper
+def save_upper(encoder: TunedEncoder, path: str | Path):
+    "Write the blocks above as safetensors, in one step"
+    from safetensors.torch import save
+    tensors = {key: weight.contiguous().cpu() for key, weight in encoder.upper.state_dict().items()}
+    writing = Path(path).with_name(f".writing-{secrets.token_hex(8)}")
+    try:
+        writing.write_bytes(save(tensors))
+        os.replace(writing, path)
+    finally: writing.unlink(missing_ok=True)
+
+
+def load_upper(encoder: TunedEncoder, path: str | Path) -> TunedEncoder:
+    "Give an encoder the blocks that `save_upper` kept, bit for bit; returns it. Raises `EncoderError`"
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    try: kept = load_file(path)
+    except (OSError, SafetensorError) as error: raise EncoderError(f"{path}: cannot be read ({error})") from None
+    own = encoder.upper.state_dict()
+    wrong = [key for key in sorted(own.keys() | kept.keys()) if key not in own or key not in kept or own[key].shape != kept[key].shape
+             or own[key].dtype != kept[key].dtype or not kept[key].isfinite().all()]
+    if wrong: raise EncoderError(f"{path}: does not fit the top {encoder.n_tuned} blocks of {encoder.name}; the first to differ: {wrong[0]}")
+    encoder.upper.load_state_dict(kept)
+    return encoder
 
 # %% ../nbs/02_embed.ipynb #_shelf
 class ShelfError(OSError):
