@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DTYPES', 'RUNTIMES', 'FAMILIES', 'UNUSED',
-           'WHISPER_WINDOW', 'STALE', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'FrozenEncoder', 'pitch',
-           'chroma', 'spectral_shape', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder',
-           'has_bfloat16', 'export_onnx', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder', 'save_upper',
-           'load_upper', 'ShelfError', 'Embeddings', 'embed_corpus', 'save_manifest', 'project', 'neighbours_share',
-           'plot_map']
+           'WHISPER_WINDOW', 'UPPER', 'STALE', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'FrozenEncoder',
+           'pitch', 'chroma', 'spectral_shape', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread',
+           'AcousticEncoder', 'has_bfloat16', 'export_onnx', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder',
+           'save_upper', 'load_upper', 'ShelfError', 'Embeddings', 'embed_corpus', 'save_manifest', 'project',
+           'neighbours_share', 'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
 import copy, hashlib, io, json, logging, os, re, secrets, threading, time, warnings
@@ -597,6 +597,9 @@ class TunedEncoder(FrozenEncoder):
             return torch.stack(stats)[:, : self.top + 1].cpu().numpy()
 
 # %% ../nbs/02_embed.ipynb #save_upper
+UPPER = "encoder.safetensors"  # how their file is called beside a head
+
+
 def save_upper(encoder: TunedEncoder, path: str | Path):
     "Write the blocks above as safetensors, in one step"
     from safetensors.torch import save

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 import numpy as np
 import pandas as pd
 from .calibrate import (BINS, apply_temperature, calibration_error, fit_temperature, negative_log_likelihood,
@@ -234,26 +235,37 @@ def _together(answers, temperatures):
     return p / p.sum(axis=1, keepdims=True)
 
 # %% ../nbs/09_protocols.ipynb #examine
+def _members(material, split, folds, grids):
+    "What inner folds choose from each grid, each candidate's UAR there, and the answers of what was chosen, inside and outside"
+    labels = np.array(material.labels)
+    truth = labels[material.targets[np.concatenate([fold.valid for fold in folds])]]
+    said, networks = _ask_inside(material, split, folds, list(dict.fromkeys(sum(grids, []))))
+    inner = {c: score(truth, labels[p.argmax(1)], material.labels)["uar"] for c, p in said.items()}
+    chosen = [max(grid, key=inner.get) for grid in grids]
+    outside = [np.mean(networks[c], axis=0) if networks[c] else _learn_all(material, split, c) for c in chosen]
+    return chosen, inner, [said[c] for c in chosen], outside
+
+
+def _joined(material, rows, chosen, inner, inside, outside):
+    "What came of a split, its members' answers on inner rows and outside brought to temperature and together"
+    labels = np.array(material.labels)
+    truth = labels[material.targets[rows]]
+    temperatures = [fit_temperature(truth, p, material.labels) for p in inside]
+    if len(chosen) == 1: return Examined(outside[0], temperatures[0], chosen, inner, inner[chosen[0]])
+    inside, outside = _together(inside, temperatures), _together(outside, temperatures)
+    uar = score(truth, labels[inside.argmax(1)], material.labels)["uar"]
+    return Examined(outside, fit_temperature(truth, inside, material.labels), chosen, inner, uar)
+
+
 def examine(
     material: Material,
     split: Split,  # an outer split
     *grids: list[Candidate],  # one, or one for each member of a committee
 ) -> Examined:
     "Choose a candidate from each grid on inner folds, then predict the test part once"
-    folds, labels = inner_folds(material.manifest, split), np.array(material.labels)
+    folds = inner_folds(material.manifest, split)
     if grids[0][0].head == "mlp-seed": folds = [split] if len(split.valid) else folds[:1]
-    truth = labels[material.targets[np.concatenate([fold.valid for fold in folds])]]
-    said, networks = _ask_inside(material, split, folds, list(dict.fromkeys(sum(grids, []))))
-    uar = lambda p: score(truth, labels[p.argmax(1)], material.labels)["uar"]
-    inner = {c: uar(p) for c, p in said.items()}
-    chosen = [max(grid, key=inner.get) for grid in grids]
-    inside = [said[c] for c in chosen]
-    outside = [np.mean(networks[c], axis=0) if networks[c] else _learn_all(material, split, c) for c in chosen]
-    temperatures = [fit_temperature(truth, p, material.labels) for p in inside]
-    if len(grids) == 1:
-        return Examined(outside[0], temperatures[0], chosen, inner, inner[chosen[0]])
-    inside, outside = _together(inside, temperatures), _together(outside, temperatures)
-    return Examined(outside, fit_temperature(truth, inside, material.labels), chosen, inner, uar(inside))
+    return _joined(material, np.concatenate([fold.valid for fold in folds]), *_members(material, split, folds, grids))
 
 # %% ../nbs/09_protocols.ipynb #evaluationconfig
 @dataclass(frozen=True)
@@ -270,11 +282,12 @@ class EvaluationConfig:
     emotions: str | None = None  # some of the labels, for example `happy,sad,angry,neutral`
     repeats: int = 10  # random splits
     seed: int = 0  # of the splits and the networks
+    heads: ClassVar = HEADS
 
     def __post_init__(self):
         if self.protocol not in EVALUATIONS:
             raise ValueError(f"no protocol {self.protocol!r}; there are {', '.join(EVALUATIONS)}")
-        if self.head not in HEADS: raise ValueError(f"no head {self.head!r}; there are {', '.join(HEADS)}")
+        if self.head not in self.heads: raise ValueError(f"no head {self.head!r}; there are {', '.join(self.heads)}")
         if self.repeats < 1: raise ValueError(f"{self.repeats} repeats: give one or more")
 
     @property
@@ -283,6 +296,21 @@ class EvaluationConfig:
         options = [f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
                    for name, value in asdict(self).items() if value is not None and value is not False]
         return " ".join(["emotion_ser evaluate", *options])
+
+    @property
+    def told(self) -> str:
+        "What is examined and how, for a title"
+        return (f"protocol {self.protocol}, head {self.head}{', training copies' * self.augment}"
+                f"{', normalised per speaker' * self.speaker_norm}, seed {self.seed}")
+
+    @property
+    def settings(self) -> list:
+        "What else the result of a split depends on"
+        return [SPEEDS, STRENGTHS, asdict(TUNED)]
+
+    def grids(self, encoder):
+        "See `teams`"
+        return teams(self.head, encoder, self.layers, self.pooling)
 
 # %% ../nbs/09_protocols.ipynb #gather
 def gather(
@@ -296,7 +324,7 @@ def gather(
     if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
     outer_splits(manifest, config.protocol, config.seed, config.repeats)  # fail early, before the long work
     encoder = load_encoder(config.encoder, "all", "functionals" if config.encoder == "acoustic" else "mean+std+speech")
-    teams(config.head, encoder, config.layers, config.pooling)
+    config.grids(encoder)
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}"
            + (f", also at speeds {' and '.join(map(str, SPEEDS))}" if config.augment else ""))
     first = embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)
@@ -312,8 +340,8 @@ def gather(
 # %% ../nbs/09_protocols.ipynb #_key
 def _key(config, encoder, manifest):
     "What the result of a split depends on, as a hash"
-    said = [asdict(replace(config, corpus="", encoder="")), encoder.fingerprint, versions(), SPEEDS, STRENGTHS,
-            asdict(TUNED), manifest[["content", "emotion", "actor"]].astype(str).to_numpy().tolist()]
+    said = [asdict(replace(config, corpus="", encoder="")), encoder.fingerprint, versions(), *config.settings,
+            manifest[["content", "emotion", "actor"]].astype(str).to_numpy().tolist()]
     return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
@@ -397,19 +425,26 @@ def _peak_mb():
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def _examine_all(material, splits, grids, folder, key, progress):
-    "Each split examined, or taken from its file: a list of `Examined`, and how many were kept"
-    from threadpoolctl import threadpool_limits
+def _examine_all(splits, ask, folder, key, progress):
+    "Each split asked about, or taken from its file: a list of `Examined`, and how many were kept"
     from tqdm.auto import tqdm
     found, old = [], 0
-    with threadpool_limits(1):  # sums keep their order, whatever the number of cores
-        for k, split in enumerate(tqdm(splits, desc="examining", unit="split", disable=not progress)):
-            file = folder / f"{k:02}.json" if folder else None
-            kept = _kept(file, key) if file else None
-            found.append(kept or examine(material, split, *grids))
-            old += kept is not None
-            if file and not kept: _keep(file, key, found[-1])
+    for k, split in enumerate(tqdm(splits, desc="examining", unit="split", disable=not progress)):
+        file = folder / f"{k:02}.json" if folder else None
+        kept = _kept(file, key) if file else None
+        found.append(kept or ask(split))
+        old += kept is not None
+        if file and not kept: _keep(file, key, found[-1])
     return found, old
+
+
+def _heads(config, material, encoder, folder, progress):
+    "How a split is examined: heads on what the frozen encoder says"
+    from threadpoolctl import threadpool_limits
+
+    def ask(split):
+        with threadpool_limits(1): return examine(material, split, *config.grids(encoder))  # sums keep their order, whatever the cores
+    return ask
 
 # %% ../nbs/09_protocols.ipynb #run_evaluation
 def run_evaluation(
@@ -418,18 +453,19 @@ def run_evaluation(
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
+    examiner=_heads,  # makes the function that examines a split
 ) -> Evaluation:
     "From a corpus to a report under a protocol. Raises `CorpusError`, `AudioError` or `EncoderError`"
     started = time.perf_counter()
     if out: (Path(out) / "splits").mkdir(parents=True, exist_ok=True)  # fail early, before the long work
     material, encoder = gather(config, cache_dir, report, progress)
     splits = outer_splits(material.manifest, config.protocol, config.seed, config.repeats)
-    grids = teams(config.head, encoder, config.layers, config.pooling)
-    grid = list(dict.fromkeys(sum(grids, [])))
+    grid = list(dict.fromkeys(sum(config.grids(encoder), [])))
     report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")
     gathered = time.perf_counter()
     kept_in, key = out and Path(out) / "splits", _key(config, encoder, material.manifest)
-    found, old = _examine_all(material, splits, grids, kept_in, key, progress)
+    ask = examiner(config, material, encoder, kept_in, progress)
+    found, old = _examine_all(splits, ask, kept_in, key, progress)
     if old: report(f"{old} of {len(splits)} splits were there already")
     metrics = dict(**summarise(material, splits, found), corpus=material.manifest.attrs["corpus"], encoder=encoder.name,
                    encoder_fingerprint=encoder.fingerprint, labels=material.labels, candidates=[asdict(c) for c in grid],
@@ -453,8 +489,7 @@ def save_evaluation(
     out, m, c = Path(out), evaluation.metrics, evaluation.config
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)
-    title = (f"{m['corpus']}, {m['encoder']}\nprotocol {c.protocol}, head {c.head}{', training copies' * c.augment}"
-             f"{', normalised per speaker' * c.speaker_norm}, seed {c.seed}")
+    title = f"{m['corpus']}, {m['encoder']}\n{c.told}"
     counts = pd.DataFrame(m["confusion"], *(pd.Index(m["labels"], name=name) for name in ("truth", "prediction")))
     tables = {f"{when} temperature": pd.DataFrame(m["calibration"][f"table_{when}"]) for when in ("before", "after")}
     for name, fig in dict(confusion_matrix=plot_confusion(counts, title),

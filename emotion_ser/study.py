@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .data import label_names, load_corpus, make_split, report_list, select_emotions, versions
-from .embed import embed_corpus, load_encoder
+from .embed import UPPER, FrozenEncoder, TunedEncoder, embed_corpus, load_encoder, save_upper
 from .evaluate import evaluate, plot_confusion
 from .head import EmotionHead, predict_probabilities, save_head
 from .train import RECIPES, plot_learning_curves, train_head
@@ -47,6 +47,11 @@ class StudyConfig:
         given = {name: value for name, value in asdict(self.resolved()).items() if value is not None}
         return " ".join(["emotion_ser study", *(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())])
 
+    @property
+    def told(self) -> str:
+        "How its head is trained and examined, for a title"
+        return f"recipe {self.recipe}, protocol {self.protocol}, seed {self.seed}"
+
 # %% ../nbs/06_study.ipynb #study-2
 @dataclass
 class Study:
@@ -56,13 +61,20 @@ class Study:
     history: pd.DataFrame  # one row per epoch
     predictions: pd.DataFrame  # one row per test clip: path, actor, truth, prediction, a probability per emotion
     head: EmotionHead
+    encoder: FrozenEncoder  # that the head reads
+
+
+def _corpus(config, report):
+    "The manifest, of which a split can be made"
+    manifest = load_corpus(config.corpus, report)
+    if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
+    make_split(manifest, config.protocol, config.seed)  # fail early, before the long work
+    return manifest
 
 
 def _gather(config, cache_dir, report, progress):
     "Encoder, embeddings and split"
-    manifest = load_corpus(config.corpus, report)
-    if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
-    make_split(manifest, config.protocol, config.seed)  # fail early, before the long work
+    manifest = _corpus(config, report)
     encoder = load_encoder(config.encoder, config.layers, config.pooling)
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, "
            f"embedded by {encoder.name} ({encoder.size} numbers each)")
@@ -80,6 +92,19 @@ def _predictions(manifest, rows, probabilities, labels):
     table["prediction"] = np.array(labels)[probabilities.argmax(1)]
     return table.join(pd.DataFrame(probabilities.astype(float), columns=[f"p_{label}" for label in labels]).round(6))
 
+# %% ../nbs/06_study.ipynb #_finish
+def _finish(config, embedded, encoder, head, history, split, probabilities, recipe, seconds):
+    "The study, from what its head says of the test part; embedded: whatever has a manifest and knows what was skipped"
+    manifest, tested = embedded.manifest, embedded.manifest.iloc[split.test]
+    found = evaluate(tested.emotion, probabilities, head.labels, tested.actor)
+    about = dict(corpus=manifest.attrs["corpus"], encoder=encoder.name, encoder_fingerprint=encoder.fingerprint,
+                 embedding_size=encoder.size, labels=head.labels, epochs=int(history.epoch.max()),
+                 left_out=[*manifest.attrs.get("left_out", []), *embedded.skipped.values()],
+                 **{f"n_{name}": len(rows) for name, rows in split.parts.items()})
+    metrics = dict(**found, **about, config=asdict(config), recipe=asdict(recipe), command=config.command, versions=versions(),
+                   seconds={step: round(s, 2) for step, s in seconds.items()})
+    return Study(config, metrics, history, _predictions(manifest, split.test, probabilities, head.labels), head, encoder)
+
 # %% ../nbs/06_study.ipynb #run_study
 def run_study(
     config: StudyConfig = StudyConfig(),
@@ -92,21 +117,13 @@ def run_study(
     started, config = time.perf_counter(), config.resolved()
     if out: Path(out).mkdir(parents=True, exist_ok=True)  # fail early, before the long work
     encoder, embedded, split = _gather(config, cache_dir, report, progress)
-    manifest, labels = embedded.manifest, label_names(embedded.manifest)
-    targets, seconds = manifest.emotion.map(labels.index).to_numpy(), dict(gather=time.perf_counter() - started)
+    labels, recipe = label_names(embedded.manifest), RECIPES[config.recipe]
+    targets, seconds = embedded.manifest.emotion.map(labels.index).to_numpy(), dict(gather=time.perf_counter() - started)
     parts = [part for rows in (split.train, split.valid) for part in (embedded.vectors[rows], targets[rows])]
-    head, history = train_head(*parts, labels, RECIPES[config.recipe], config.seed)
-    tested = manifest.iloc[split.test]
+    head, history = train_head(*parts, labels, recipe, config.seed)
     probabilities = predict_probabilities(head, embedded.vectors[split.test])
-    found = evaluate(tested.emotion, probabilities, labels, tested.actor)
-    about = dict(corpus=manifest.attrs["corpus"], encoder=encoder.name, encoder_fingerprint=encoder.fingerprint,
-                 embedding_size=encoder.size, labels=labels, epochs=len(history),
-                 left_out=[*manifest.attrs.get("left_out", []), *embedded.skipped.values()],
-                 **{f"n_{name}": len(rows) for name, rows in split.parts.items()})
     seconds["total"] = time.perf_counter() - started
-    metrics = dict(**found, **about, config=asdict(config), recipe=asdict(RECIPES[config.recipe]),
-                   command=config.command, versions=versions(), seconds={step: round(s, 2) for step, s in seconds.items()})
-    study = Study(config, metrics, history, _predictions(manifest, split.test, probabilities, labels), head)
+    study = _finish(config, embedded, encoder, head, history, split, probabilities, recipe, seconds)
     if out: save_study(study, out)
     return study
 
@@ -121,8 +138,7 @@ def _write(path, write):
 def _figures(study):
     "Learning curves and confusion matrix, captioned with corpus, encoder, protocol and seed"
     m, c = study.metrics, study.config
-    title = (f"{m['corpus']}, {m['encoder']}, layers {c.layers}, {c.pooling}\n"
-             f"recipe {c.recipe}, protocol {c.protocol}, seed {c.seed}")
+    title = f"{m['corpus']}, {m['encoder']}, layers {c.layers}, {c.pooling}\n{c.told}"
     axes = (pd.Index(m["labels"], name=name) for name in ("truth", "prediction"))
     found = f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"
     return dict(learning_curves=plot_learning_curves(study.history, title),
@@ -140,7 +156,9 @@ def save_study(
     (out / "metrics.json").unlink(missing_ok=True)
     m, c = study.metrics, study.config
     about = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
-    save_head(study.head, out / "model", layers=c.layers, pooling=c.pooling, **{key: m[key] for key in about})
+    tuned = dict(tuned=study.encoder.n_tuned) if isinstance(study.encoder, TunedEncoder) else {}
+    save_head(study.head, out / "model", layers=c.layers, pooling=c.pooling, **{key: m[key] for key in about}, **tuned)
+    if tuned: save_upper(study.encoder, out / "model" / UPPER)
     for name, fig in _figures(study).items():
         _write(out / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
         plt.close(fig)
