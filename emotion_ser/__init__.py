@@ -8,7 +8,9 @@ _HOME = {"load_corpus": "data", "download_ravdess": "data", "list_recordings": "
          "EmotionHead": "head", "load_head": "head",
          "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study",
          "EvaluationConfig": "protocols", "run_evaluation": "protocols", "compare_runs": "protocols",
-         "EmotionClassifier": "predict", "train_classifier": "predict"}
+         "EmotionClassifier": "predict", "train_classifier": "predict", "TunedEncoder": "embed", "embed_states": "finetune", "fine_tune": "finetune",
+         "TunedStudyConfig": "finetune", "run_tuned_study": "finetune", "TunedEvaluationConfig": "finetune",
+         "run_tuned_evaluation": "finetune"}
 __all__ = ["__version__", *_HOME]
 
 

@@ -285,9 +285,9 @@ class Tuned:
         return _answers(TunedNetwork(self.encoder.upper, self.head.to(self.encoder.device)), states, rows).numpy()
 
 
-def _what(states, train, valid, targets, labels, recipe, seed):
+def _what(states, train, valid, targets, labels, recipe, seed, *more):
     "All that the outcome depends on, as a hash"
-    said = [asdict(recipe), seed, labels, torch.__version__, states.encoder.fingerprint, states.encoder.n_tuned, len(states.frames),
+    said = [*more, asdict(recipe), seed, labels, torch.__version__, states.encoder.fingerprint, states.encoder.n_tuned, len(states.frames),
             *(states.manifest.content.iloc[rows].tolist() for rows in (train, valid)), targets[train].tolist(), targets[valid].tolist()]
     return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
@@ -434,15 +434,21 @@ class TunedEvaluationConfig(EvaluationConfig):
         return [[Candidate("tuned", "all", "mean+std", self.finetune)], *(teams("committee", encoder) if self.head == "committee" else [])]
 
 # %% ../nbs/16_finetune.ipynb #examine_tuned
-def _tune_members(material, states, split, folds, folder, progress):
-    "A network per fold: answers on the folds' validation rows, in their order, and on the test part, averaged"
-    inside, outside = [], []
-    for i, fold in enumerate(folds):
-        point = folder / f"tuning-{i}.safetensors" if folder else None
-        tuned = fine_tune(states, fold.train, fold.valid, material.targets, material.labels, FINE_TUNING, split.seed + i, point, progress)
-        inside.append(softmax(tuned.logits(states, fold.valid).astype(float), axis=1))
-        outside.append(softmax(tuned.logits(states, split.test).astype(float), axis=1))
-    return np.concatenate(inside), np.mean(outside, axis=0)
+def _tuned_answers(material, states, split, fold, seed, folder, progress):
+    "Logits of a network tuned in this fold, on its validation rows and on the test part; kept, since several runs may ask for them"
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file, save
+    asked = [states, fold.train, fold.valid, material.targets, material.labels, FINE_TUNING, seed]
+    name = _what(*asked, material.manifest.content.iloc[split.test].tolist())
+    kept, point = folder / f"{name}.safetensors", folder / f"{name}-checkpoint.safetensors"
+    try: return load_file(kept)
+    except (OSError, SafetensorError): tuned = fine_tune(*asked, point, progress)
+    said = dict(inside=tuned.logits(states, fold.valid), outside=tuned.logits(states, split.test))
+    writing = folder / f".writing-{secrets.token_hex(8)}"
+    writing.write_bytes(save(said))
+    os.replace(writing, kept)
+    point.unlink(missing_ok=True)
+    return said
 
 
 def examine_tuned(
@@ -450,14 +456,16 @@ def examine_tuned(
     states: States,  # of the same clips
     split: Split,  # an outer split
     grids: list,  # first the tuned network's, then those of the committee it joins
+    folder: Path,  # for checkpoints, and for what tuned networks said
     members: int = 1,
-    folder: Path | None = None,  # for checkpoints
     progress: bool = False,
 ) -> Examined:
     "Fine-tune inside a split, choose what joins it on inner folds, then predict the test part once"
     folds, labels = inner_folds(material.manifest, split), np.array(material.labels)
     used = [split] if len(split.valid) and members == 1 else folds[:members]
-    inside, outside = _tune_members(material, states, split, used, folder, progress)
+    said = [_tuned_answers(material, states, split, fold, split.seed + i, folder, progress) for i, fold in enumerate(used)]
+    inside = softmax(np.concatenate([s["inside"] for s in said]).astype(float), axis=1)
+    outside = np.mean([softmax(s["outside"].astype(float), axis=1) for s in said], axis=0)
     rows, tuned = np.concatenate([fold.valid for fold in used]), grids[0][0]
     inner = {tuned: score(labels[material.targets[rows]], labels[inside.argmax(1)], material.labels)["uar"]}
     if not grids[1:]: return _joined(material, rows, [tuned], inner, [inside], [outside])
@@ -470,12 +478,9 @@ def _tuner(config, material, encoder, folder, progress, cache_dir=None):
     "How a split is examined: by fine-tuning"
     ear = TunedEncoder.from_pretrained(config.encoder, config.finetune)
     states = embed_states(material.manifest, ear, cache_dir=cache_dir, progress=progress)
-
-    def ask(split):
-        found = examine_tuned(material, states, split, config.grids(encoder), config.members, folder, progress)
-        for left in folder.glob("tuning-*") if folder else (): left.unlink()
-        return found
-    return ask
+    shelf = Path(f"{_shelf(cache_dir, ear.below, 'peak')}-tuned{config.finetune}")
+    shelf.mkdir(parents=True, exist_ok=True)
+    return lambda split: examine_tuned(material, states, split, config.grids(encoder), shelf, config.members, progress)
 
 
 def run_tuned_evaluation(
