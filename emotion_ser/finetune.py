@@ -11,7 +11,7 @@ import copy, hashlib, json, secrets, os, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
@@ -38,14 +38,20 @@ class States:
     manifest: pd.DataFrame
     encoder: TunedEncoder  # in which nothing has moved
     frames: list  # of lists: what enters the upper blocks, for each clip [n_frames, width] float16
-    below: list  # of arrays [n_clips, n_layers - n_tuned + 1, 2, width] float32: mean and deviation of the layers below
+    stats: list  # of arrays [n_clips, n_layers + 1, 2, width] float32: mean and deviation of every layer, while nothing has moved
     skipped: dict = field(default_factory=dict)  # path -> why it could not be heard
 
-    @cached_property
-    def vectors(self) -> list[torch.Tensor]:
-        "What the network says while nothing has moved: for each speed [n_clips, size]"
-        network, rows = TunedNetwork(self.encoder.upper, None), np.arange(len(self.manifest))
-        return [_answers(network, self, rows, speed, network.vectors) for speed in range(len(self.frames))]
+    def below(self, speed, rows):
+        "Of the layers under the upper blocks, which stay what they are: [len(rows), n_layers - n_tuned + 1, 2, width]"
+        return self.stats[speed][rows, :-self.encoder.n_tuned]
+
+
+def _hear_states(path, encoder, speed):
+    "Frames and statistics of one clip"
+    states = encoder.speech_states(_play(path, "peak", speed))
+    frames = states[-1].half()
+    with torch.inference_mode(): above = encoder.upper(frames[None].float())[0]
+    return dict(frames=frames.cpu().contiguous(), stats=_mean_std(torch.cat([states, above])).cpu().contiguous())
 
 
 def _clip_states(clip, encoder, folder, speed):
@@ -55,13 +61,12 @@ def _clip_states(clip, encoder, folder, speed):
     (path, content), file = clip, folder / f"{clip[1]}.safetensors"
     try: kept = load_file(file)
     except (OSError, SafetensorError):
-        try: states = encoder.speech_states(_play(path, "peak", speed))
+        try: kept = _hear_states(path, encoder, speed)
         except AudioError as error: return path, error, None
-        kept = dict(frames=states[-1].half().cpu().contiguous(), below=_mean_std(states).cpu().contiguous())
         writing = folder / f".writing-{secrets.token_hex(8)}"
         writing.write_bytes(save(kept))
         os.replace(writing, file)
-    return path, kept["frames"], kept["below"].numpy()
+    return path, kept["frames"], kept["stats"].numpy()
 
 # %% ../nbs/16_finetune.ipynb #embed_states
 def _embed_states(manifest, encoder, cache_dir, speed, progress):
@@ -84,14 +89,14 @@ def embed_states(
 ) -> States:  # of the clips that can be heard; half a gigabyte for RAVDESS and whisper-base
     "What lies below the blocks that move, computed once. Raises `AudioError` if nothing can be heard"
     found = _embed_states(manifest, encoder, cache_dir, speeds[0], progress)
-    skipped = {path: str(error) for path, error, below in found if below is None}
+    skipped = {path: str(error) for path, error, stats in found if stats is None}
     heard = manifest[~manifest.path.isin(skipped)].reset_index(drop=True)
     if not len(heard): raise AudioError(f"none of {len(manifest)} clips can be heard; the first: {next(iter(skipped.values()), 'there is none')}")
     heard.attrs.update(manifest.attrs)
     sets = [[clip for clip in found if clip[2] is not None], *(_embed_states(heard, encoder, cache_dir, s, progress) for s in speeds[1:])]
-    if bad := [error for clips in sets for _, error, below in clips if below is None]: raise bad[0]
+    if bad := [error for clips in sets for _, error, stats in clips if stats is None]: raise bad[0]
     return States(heard, encoder, [[frames for _, frames, _ in clips] for clips in sets],
-                  [np.stack([below for *_, below in clips]) for clips in sets], skipped)
+                  [np.stack([stats for *_, stats in clips]) for clips in sets], skipped)
 
 # %% ../nbs/16_finetune.ipynb #finetuning
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ def _train_epoch(network, averaged, optimiser, states, rows, targets, recipe, se
     for i, b in enumerate(batches):
         for group in optimiser.param_groups:
             group["lr"] = group["highest"] * rate(epoch * len(batches) + i, recipe.epochs * len(batches), recipe.warmup)
-        below = np.stack([states.below[speeds[j]][rows[j]] for j in b])
+        below = np.stack([states.below(speeds[j], rows[j]) for j in b])
         loss, hits = _loss(network, _batch([clips[j] for j in b], below, device), torch.from_numpy(targets[rows[b]]).to(device), recipe, rng)
         optimiser.zero_grad()
         loss.backward()
@@ -212,15 +217,15 @@ def _train_epoch(network, averaged, optimiser, states, rows, targets, recipe, se
     return loss_sum / len(rows), right / len(rows)
 
 # %% ../nbs/16_finetune.ipynb #_ask
-def _answers(network, states, rows, speed=0, ask=None):
-    "What a network (or a part of it) makes of whole clips, in the order of `rows`: logits [n, n_labels]"
+def _answers(network, states, rows):
+    "What a network makes of whole clips, in the order of `rows`: logits [n, n_labels]"
     network.eval()
     device, out = next(network.upper.parameters()).device, [None] * len(rows)
-    lengths = np.array([len(states.frames[speed][row]) for row in rows])
+    lengths = np.array([len(states.frames[0][row]) for row in rows])
     with torch.no_grad():
         for b in np.array_split(np.argsort(lengths, kind="stable"), -(-len(rows) // 16)):
-            batch = _batch([states.frames[speed][rows[j]] for j in b], states.below[speed][rows[b]], device)
-            for j, said in zip(b, (ask or network)(*batch).float().cpu()): out[j] = said
+            batch = _batch([states.frames[0][rows[j]] for j in b], states.below(0, rows[b]), device)
+            for j, said in zip(b, network(*batch).float().cpu()): out[j] = said
     return torch.stack(out)
 
 
@@ -228,8 +233,8 @@ def _start(states, train, valid, targets, labels, recipe, seed):
     "A network in which nothing has moved, its head fresh, trained on what the frozen blocks say, or empty (`none`)"
     head = EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, True)
     if recipe.start != "none":
-        sets = states.vectors if recipe.copies else states.vectors[:1]
-        vectors = torch.cat([said[train] for said in sets])
+        sets = [s.reshape(len(s), -1) for s in (states.stats if recipe.copies else states.stats[:1])]
+        vectors = torch.from_numpy(np.concatenate([s[train] for s in sets]))
         head.fit_scale(vectors)
     if recipe.start == "trained":
         few = replace(_fewer_epochs(TUNED, len(sets)), dropout=recipe.dropout, input_dropout=recipe.dropout)

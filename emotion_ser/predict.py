@@ -259,7 +259,8 @@ def model_card(
 ) -> str:  # Markdown, with the lines at its top that the Hugging Face hub reads
     "What a model heard, what it is worth, and what it must not be used for"
     a, ravdess = {**dict.fromkeys(("corpus", "encoder", "layers", "pooling", "command")), **about}, about.get("corpus") == "RAVDESS"
-    facts = {"labels": ", ".join(labels), "corpus": a["corpus"], "encoder, frozen": f"{a['encoder']}, layers {a['layers']}, pooling {a['pooling']}",
+    kind = f"encoder, top {a['tuned']} blocks tuned" if a.get("tuned") else "encoder, frozen"
+    facts = {"labels": ", ".join(labels), "corpus": a["corpus"], kind: f"{a['encoder']}, layers {a['layers']}, pooling {a['pooling']}",
              "clips": a.get("clips"), "speakers": " ".join(a.get("actors", [])), "held out": " ".join(a.get("held_out", [])),
              "temperature, threshold": f"{temperature:.3f}, {threshold}", "made by": f"`{a['command']}`",
              "versions": ", ".join(f"{k} {v}" for k, v in a.get("versions", {}).items())}
@@ -278,9 +279,10 @@ def save_classifier(
     "Write model.safetensors, config.json and README.md, each in one step; encoder.safetensors if its encoder was tuned"
     c, folder = classifier, Path(folder)
     tuned = dict(tuned=c.encoder.n_tuned) if isinstance(c.encoder, TunedEncoder) else {}
-    save_head(c.head, folder, **{**c.about, "temperature": c.temperature, "threshold": c.threshold, **tuned})
+    about = {**c.about, **tuned}
+    save_head(c.head, folder, **{**about, "temperature": c.temperature, "threshold": c.threshold})
     if tuned: save_upper(c.encoder, folder / UPPER)
-    _write(folder / "README.md", lambda path: path.write_text(model_card(c.labels, c.about, c.temperature, c.threshold)))
+    _write(folder / "README.md", lambda path: path.write_text(model_card(c.labels, about, c.temperature, c.threshold)))
     return folder
 
 
