@@ -102,13 +102,13 @@ def embed_states(
 @dataclass(frozen=True)
 class FineTuning:
     "How the top blocks of an encoder and a head learn together"
-    lr: float = 3e-5  # AdamW's for the topmost block, at its highest
+    lr: float = 1e-4  # AdamW's for the topmost block, at its highest
     decay: float = 0.8  # a block's rate, as a share of that of the block above
-    head_lr: float = 1e-4
+    head_lr: float = 3e-4
     warmup: float = 0.1  # share of the steps in which the rates rise
     weight_decay: float = 0.01
     clip: float = 1.0  # longest gradient
-    epochs: int = 6
+    epochs: int = 4
     patience: int = 3  # epochs without a lower validation loss before it stops
     batch_size: int = 16
     start: str = "trained"  # the head: `trained` on the frozen network, or `fresh`
