@@ -26,7 +26,7 @@ setup(
     packages=find_packages(include=["emotion_ser", "emotion_ser.*"]),
     package_data={"emotion_ser": ["models/*/*"]},
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={**{extra: shlex.split(cfg[f"{extra}_requirements"]) for extra in ("app", "mic", "onnx", "ray")},
+    extras_require={**{extra: shlex.split(cfg[f"{extra}_requirements"]) for extra in ("app", "docs", "mic", "onnx", "ray")},
                     "dev": shlex.split(" ".join(cfg[f"{extra}_requirements"] for extra in ("dev", "app", "onnx", "ray")))},
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]),
                   "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},

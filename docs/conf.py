@@ -9,7 +9,6 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 myst_linkify_fuzzy_links = False
-python_maximum_signature_line_length = 100
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 copybutton_selector = "div.highlight pre"
@@ -17,7 +16,10 @@ copybutton_selector = "div.highlight pre"
 html_theme = "sphinx_book_theme"
 html_title = "emotion_ser"
 html_static_path = ["static", "vendor/static"]
-html_css_files = ["site.css"]
+html_extra_path = ["vendor/root"]
+html_css_files, html_js_files = ["site.css"], ["site.js"]
+html_use_index = html_domain_indices = False
+html_favicon = "static/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -27,3 +29,4 @@ html_theme_options = {
 }
 mathjax_path = "tex-svg.js"
 nb_ipywidgets_js = {"require.js": {}, "embed-amd.js": {"data-jupyter-widgets-cdn-only": ""}}
+html_context = {"default_mode": "auto"}

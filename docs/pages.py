@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -15,14 +16,15 @@ import emotion_ser
 
 ROOT = Path(__file__).parent.parent
 GITHUB = "https://github.com/emotion-ser/emotion_ser/blob/main"
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
 class Module:
     "A module of the package: its public symbols as they are written, and the notebook cells that they come from"
 
-    def __init__(self, notebook):
-        self.notebook, self.name = notebook, notebook.split("_", 1)[1]
+    def __init__(self, notebook, links):
+        self.notebook, self.name, self.links = notebook, notebook.split("_", 1)[1], links
         self.module = import_module(f"emotion_ser.{self.name}")
         self.lines = Path(self.module.__file__).read_text().splitlines()
         nodes = {}
@@ -30,6 +32,8 @@ class Module:
             targets = getattr(node, "targets", [node])
             for target in targets: nodes[getattr(target, "id", getattr(target, "name", None))] = node
         self.symbols = {name: nodes[name] for name in self.module.__all__}
+        if self.name != "cli":  # whose names are those of the functions it runs
+            for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")
 
     def cell(self, node):
         "The id of the cell that a symbol was exported from"
@@ -38,9 +42,11 @@ class Module:
     def page(self):
         "The module's page of the API, in MyST Markdown"
         question = self.module.__doc__ or ""
+        constants = [self.entry(name, node) for name, node in self.symbols.items() if isinstance(node, ast.Assign)]
+        others = [self.entry(name, node) for name, node in self.symbols.items() if not isinstance(node, ast.Assign)]
         return "\n\n".join([f"# emotion_ser.{self.name}", f"{question} Made in [{self.notebook}](../{self.notebook}.ipynb).",
-                            f"````{{py:module}} emotion_ser.{self.name}\n````",
-                            *(self.entry(name, node) for name, node in self.symbols.items())])
+                            f"````{{py:module}} emotion_ser.{self.name}\n````", "## Functions and classes", *others,
+                            *(["## Constants"] if constants else []), *constants])
 
     def entry(self, name, node):
         "A symbol: signature, docstring, parameters, where it is written"
@@ -52,17 +58,30 @@ class Module:
             return directive("data", name, code, home)
         obj = getattr(self.module, name)
         if isinstance(node, ast.FunctionDef):
-            return directive("function", name + signature(node), *described(obj), home)
+            return directive("function", name + signature(node), *self.described(obj), home)
         methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
-        inner = [directive("property" if isinstance(inspect.getattr_static(obj, m.name), property) else "method",
-                           m.name + signature(m, skip=1), *described(getattr(obj, m.name))) for m in methods if ast.get_docstring(m)]
+        inner = [directive("method", m.name + signature(m, skip=1), *self.described(getattr(obj, m.name)))
+                 if inspect.isroutine(inspect.getattr_static(obj, m.name)) else directive("property", m.name, ast.get_docstring(m))
+                 for m in methods if ast.get_docstring(m)]
         made = next((signature(m, skip=1) for m in node.body if getattr(m, "name", "") == "__init__"), "")
-        return directive("class", name + made, *described(obj), home, *inner, fence="`````")
+        return directive("exception" if issubclass(obj, Exception) else "class", name + made, *self.described(obj), home, *inner, fence="`````")
+
+    def described(self, obj):
+        "The docstring, and the docments as a table"
+        rows, docs = [], {}
+        if inspect.isroutine(obj) or is_dataclass(obj): docs = docments(obj, full=True, returns=not inspect.isclass(obj))
+        for name, about in docs.items():
+            meaning, kind = about.docment or "", about.anno
+            if hasattr(kind, "__metadata__"): kind, meaning = kind.__origin__, re.sub(r"\[/?b\]", "", kind.__metadata__[0].help or "")
+            kind = "" if kind is inspect.Parameter.empty else re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(kind))
+            if name not in ("self", "cls") and (kind or meaning):
+                rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "",
+                             prose(" ".join(meaning.split()), self.links)])
+        return prose(inspect.getdoc(obj) or "", self.links), table(["parameter", "type", "meaning"], rows) if rows else ""
 
 
 def directive(kind, head, *parts, fence="````"):
     "A description in Sphinx's Python domain"
-    if kind == "property": head = head.split("(")[0]
     return f"{fence}{{py:{kind}}} {head}\n" + "\n\n".join(part for part in parts if part) + f"\n{fence}"
 
 
@@ -73,20 +92,6 @@ def signature(node, skip=0):
         if arg: arg.annotation = None
     args.args = args.args[skip:]
     return f"({ast.unparse(args)})"
-
-
-def described(obj):
-    "The docstring, and the docments as a table"
-    rows = []
-    try: docs = docments(obj, full=True)
-    except (TypeError, ValueError, AttributeError): docs = {}
-    for name, about in docs.items():
-        meaning, kind = about.docment or "", about.anno
-        if hasattr(kind, "__metadata__"): kind, meaning = kind.__origin__, re.sub(r"\[/?b\]", "", kind.__metadata__[0].help or "")
-        kind = "" if kind is inspect.Parameter.empty else re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(kind))
-        if name in ("self", "cls") or not (kind or meaning): continue
-        rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "", " ".join(meaning.split())])
-    return inspect.getdoc(obj) or "", table(["parameter", "type", "meaning"], rows) if rows else ""
 
 
 def table(head, rows):
@@ -101,13 +106,13 @@ def tidy(path, links):
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             section = (re.findall(r"^#+ (.*)", cell.source, re.M) or [section])[-1]
-            cell.source = re.sub(r"^# (?=[a-z]+$)", f"# {path.name[:2]} ", cell.source, count=1) if path.name[0].isdigit() else cell.source
-            cell.source = prose(cell.source, links)
+            cell.source = prose(re.sub(r"^# (?=[a-z]+$)", f"# {path.name[:2]} ", cell.source, count=1, flags=re.M), links)
         else:
             marks = dict(re.findall(r"^#\|\s*([\w-]+):?\s*(.*)", cell.source, re.M))
-            if {"hide", "default_exp"} & set(marks): continue
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
-            if {"export", "exporti"} & set(marks):
+            exported = {"export", "exporti"} & set(marks)
+            if {"hide", "default_exp"} & set(marks) or exported and only_imports(cell.source): continue
+            if exported:
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
                 cell.metadata.setdefault("tags", []).append("export")
             caption = marks.get("fig-cap", "").strip("\"'")
@@ -115,7 +120,25 @@ def tidy(path, links):
                                        **({"figure": {"caption": caption}} if caption else {})}
         if cell.source: cells.append(cell)
     nb.cells = cells
+    if states := nb.metadata.get("widgets", {}).get(WIDGETS): states["state"] = shown_widgets(nb, states["state"])
     return nb
+
+
+def only_imports(code): return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(code).body)
+
+
+def shown_widgets(nb, states):
+    "The states of the widgets that the notebook shows, and of what they are made of"
+    todo, kept = re.findall(r"'model_id': '(\w+)'", str([cell.get("outputs") for cell in nb.cells])), {}
+    while todo:
+        name = todo.pop()
+        if name in kept: continue
+        kept[name] = states[name]
+        todo += re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]["state"]))
+        for output in states[name]["state"].get("outputs", []):  # pictures in widgets have no alternative text of their own
+            if picture := output.get("data", {}).pop("image/png", None):
+                output["data"]["text/html"] = f'<img alt="figure" src="data:image/png;base64,{picture}">'
+    return kept
 
 
 def prose(text, links):
@@ -151,9 +174,8 @@ def write(folder):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "api").mkdir(parents=True)
     notebooks = sorted((ROOT / "nbs").glob("[0-9]*_*.ipynb"))
-    modules = [Module(notebook.stem) for notebook in notebooks]
-    links = {name: f"{{py:obj}}`{name} <emotion_ser.{m.name}.{name}>`" for m in reversed(modules) if m.name != "cli"
-             for name in m.symbols}
+    links = {}
+    modules = [Module(notebook.stem, links) for notebook in notebooks]
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
     home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join([

@@ -23,6 +23,13 @@ def emotion_ser(*args, **kwargs):
     return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
 
 
+def offline(folder):
+    "The environment in which Python finds no network"
+    (folder / "sitecustomize.py").write_text("import socket\n\ndef refuse(*args, **kwargs): raise OSError('no network here')\n\n"
+                                             "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n")
+    return dict(PYTHONPATH=str(folder))
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     "Four synthetic speakers, 240 clips"
