@@ -5,7 +5,7 @@ project, author, copyright = "emotion_ser", "The emotion_ser authors", "2026 onw
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "https://emotion-ser.github.io/emotion_ser/")
 
 extensions = ["myst_nb", "sphinx_copybutton"]
-nb_execution_mode = "off"
+nb_execution_mode, nb_render_markdown_format = "off", "myst"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 myst_linkify_fuzzy_links = False

@@ -117,7 +117,7 @@ def test_every_recorded_run_has_its_row(walked):
     for file in (ROOT / "nbs/results").rglob("metrics.json"): assert json.loads(file.read_text())["command"] in walked["results.html"]["text"]
 
 
-@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(recorded("), ("05_evaluate", 'show("whisper-base_actors_tuned")')])
+@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actors_tuned")')])
 def test_figures_are_large_enough_to_read(site, name, code):
     site.page.goto(f"{site.base}{name}.html")
     image = site.page.locator("div.cell", has_text=code).locator("img").first
