@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme docs docs-serve results evaluations bench models demo lock clean
+.PHONY: help study test check ci dist notebooks readme docs docs-serve results evaluations bench models demo lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
 
 .venv/study: settings.ini setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("emotion_ser needs Python 3.10 or later; try make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
@@ -25,6 +25,22 @@ study: .venv/study  ## install, run the study on the embedded corpus, print its 
 test: .venv/test  ## install with the development extras, run every cell and every test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/cells.py
 	$(BIN)/python -m pytest
+
+check: .venv/test  ## clean and export the notebooks, and look them and the package over; before every commit
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+	$(BIN)/python tests/imports.py
+	$(BIN)/ruff check emotion_ser docs tests
+
+ci: check  ## what the test workflow runs; a quarter of an hour
+	git diff --exit-code
+	EMOTION_SER_NOTEBOOKS=all $(MAKE) test
+	$(MAKE) dist
+
+dist: .venv/test  ## what a release uploads: sdist and wheel, examined
+	rm -rf dist
+	$(BIN)/python -m build -q --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, and write README.md
 	$(BIN)/nbdev_export
