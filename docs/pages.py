@@ -17,6 +17,7 @@ import emotion_ser
 ROOT = Path(__file__).parent.parent
 GITHUB = "https://github.com/emotion-ser/emotion_ser/blob/main"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
+ASSIGN = ast.Assign, ast.AnnAssign
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -29,7 +30,7 @@ class Module:
         self.lines = Path(self.module.__file__).read_text().splitlines()
         nodes = {}
         for node in ast.parse("\n".join(self.lines)).body:
-            targets = getattr(node, "targets", [node])
+            targets = getattr(node, "targets", [getattr(node, "target", node)])
             for target in targets: nodes[getattr(target, "id", getattr(target, "name", None))] = node
         self.symbols = {name: nodes[name] for name in self.module.__all__}
         if self.name != "cli":  # whose names are those of the functions it runs
@@ -42,8 +43,8 @@ class Module:
     def page(self):
         "The module's page of the API, in MyST Markdown"
         question = self.module.__doc__ or ""
-        constants = [self.entry(name, node) for name, node in self.symbols.items() if isinstance(node, ast.Assign)]
-        others = [self.entry(name, node) for name, node in self.symbols.items() if not isinstance(node, ast.Assign)]
+        constants = [self.entry(name, node) for name, node in self.symbols.items() if isinstance(node, ASSIGN)]
+        others = [self.entry(name, node) for name, node in self.symbols.items() if not isinstance(node, ASSIGN)]
         return "\n\n".join([f"# emotion_ser.{self.name}", f"{question} Made in [{self.notebook}](../{self.notebook}.ipynb).",
                             f"````{{py:module}} emotion_ser.{self.name}\n````", "## Functions and classes", *others,
                             *(["## Constants"] if constants else []), *constants])
@@ -52,7 +53,7 @@ class Module:
         "A symbol: signature, docstring, parameters, where it is written"
         home = (f"[in the notebook](#{self.notebook}-{self.cell(node)}) · "
                 f"[on GitHub]({GITHUB}/emotion_ser/{self.name}.py#L{node.lineno})")
-        if isinstance(node, ast.Assign):
+        if isinstance(node, ASSIGN):
             written = self.lines[node.lineno - 1:node.end_lineno]
             code = "" if len(written) > 12 else "\n```python\n" + "\n".join(written) + "\n```\n"
             return directive("data", name, code, home)
