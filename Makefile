@@ -32,7 +32,6 @@ check: .venv/test  ## clean and export the notebooks, and look them and the pack
 	$(BIN)/python tests/imports.py
 	$(BIN)/ruff check emotion_ser docs tests
 	$(BIN)/mypy emotion_ser
-	$(BIN)/mypy emotion_ser
 
 ci: check  ## what the test workflow runs; a quarter of an hour
 	git diff --exit-code

@@ -117,8 +117,15 @@ def tidy(path, links):
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
                 cell.metadata.setdefault("tags", []).append("export")
             caption = marks.get("fig-cap", "").strip("\"'")
-            cell.metadata["mystnb"] = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
-                                       **({"figure": {"caption": caption}} if caption else {})}
+            shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
+                     **({"figure": {"caption": caption}} if caption else {})}
+            pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            if caption and len(pictures) < len(cell.outputs):  # a caption is the picture's alone
+                cell.outputs = [output for output in cell.outputs if output not in pictures]
+                picture = nbformat.v4.new_code_cell(cell.source, outputs=pictures, metadata={"mystnb": shown, "tags": ["remove-input"]})
+                cells += [cell, picture]
+                continue
+            cell.metadata["mystnb"] = shown
         if cell.source: cells.append(cell)
     nb.cells = cells
     if states := nb.metadata.get("widgets", {}).get(WIDGETS): states["state"] = shown_widgets(nb, states["state"])
