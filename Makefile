@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test notebooks readme results evaluations bench models demo lock clean
+.PHONY: help study test check ci dist notebooks readme docs docs-serve results evaluations bench models demo lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
 
 .venv/study: settings.ini setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("emotion_ser needs Python 3.10 or later; try make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
@@ -16,6 +16,7 @@ help:  ## what can be made
 
 .venv/test: .venv/study
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	-$(BIN)/python docs/fetch.py
 	touch $@
 
 study: .venv/study  ## install, run the study on the embedded corpus, print its metrics
@@ -25,6 +26,23 @@ test: .venv/test  ## install with the development extras, run every cell and eve
 	OMP_NUM_THREADS=1 $(BIN)/python tests/cells.py
 	$(BIN)/python -m pytest
 
+check: .venv/test  ## clean and export the notebooks, and look them and the package over; before every commit
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+	$(BIN)/python tests/imports.py
+	$(BIN)/ruff check emotion_ser docs tests
+	$(BIN)/mypy emotion_ser
+
+ci: check  ## what the test workflow runs; a quarter of an hour
+	git diff --exit-code
+	EMOTION_SER_NOTEBOOKS=all $(MAKE) test
+	$(MAKE) dist
+
+dist: .venv/test  ## what a release uploads: sdist and wheel, examined
+	rm -rf dist
+	$(BIN)/python -m build -q --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, and write README.md
 	$(BIN)/nbdev_export
 	cd nbs && for n in [0-9]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n || exit 1; done
@@ -33,6 +51,18 @@ notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, an
 
 readme: .venv/test  ## README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --to markdown --config nbs/readme.py nbs/index.ipynb --output-dir . --output README
+
+.venv/docs: .venv/study docs/fetch.py
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/fetch.py
+	touch $@
+
+docs: .venv/docs  ## the site in _docs/html, from the notebooks as they are stored; needs no network after its install
+	$(BIN)/python docs/pages.py _docs/source
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs _docs/source _docs/html
+
+docs-serve: docs  ## the site in a browser: http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs/html 8000
 
 ENCODER ?= models/whisper-base
 results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or a download; ENCODER=a hub name or a folder)
@@ -81,4 +111,4 @@ lock:  ## constraints.txt: the exact versions for every Python from 3.10; keeps 
 	(echo "# Exact versions for Python 3.10 and later, every platform: \`make lock\` writes this file."; cat .venv/lock/out.txt) > constraints.txt
 
 clean:  ## remove the environment and what runs left behind
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv runs build dist _docs docs/vendor *.egg-info

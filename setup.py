@@ -1,4 +1,5 @@
 """Builds the package from `settings.ini`, the one place where name, version and requirements are written."""
+import re
 import shlex
 from configparser import ConfigParser
 from pathlib import Path
@@ -8,25 +9,29 @@ from setuptools import find_packages, setup
 ini = ConfigParser(delimiters=["="])
 ini.read("settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
+readme = Path("README.md").read_text(encoding="utf-8")
+readme = re.sub(r"(!\[[^\]]*\]\()(?=nbs/)", rf"\1{cfg['git_url']}/raw/{cfg['branch']}/", readme)  # on PyPI there is no folder beside it
+readme = re.sub(r"\]\((?=nbs/)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)
 
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     keywords=cfg["keywords"].split(),
     author=cfg["author"],
     author_email=cfg["author_email"],
     url=cfg["git_url"],
+    project_urls={"Documentation": cfg["doc_host"] + cfg["doc_baseurl"], "Changelog": cfg["git_url"] + "/blob/main/CHANGELOG.md"},
     license="Apache-2.0",
-    classifiers=["Intended Audience :: Science/Research", "Programming Language :: Python :: 3",
+    classifiers=["Intended Audience :: Science/Research", "Programming Language :: Python :: 3", "Typing :: Typed",
                  "Topic :: Multimedia :: Sound/Audio :: Analysis", "Topic :: Scientific/Engineering :: Artificial Intelligence"],
     python_requires=">=" + cfg["min_python"],
     packages=find_packages(include=["emotion_ser", "emotion_ser.*"]),
-    package_data={"emotion_ser": ["models/*/*"]},
+    package_data={"emotion_ser": ["py.typed", "models/*/*"]},
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={**{extra: shlex.split(cfg[f"{extra}_requirements"]) for extra in ("app", "mic", "onnx", "ray")},
+    extras_require={**{extra: shlex.split(cfg[f"{extra}_requirements"]) for extra in ("app", "docs", "mic", "onnx", "ray")},
                     "dev": shlex.split(" ".join(cfg[f"{extra}_requirements"] for extra in ("dev", "app", "onnx", "ray")))},
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]),
                   "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},

@@ -1,8 +1,10 @@
 """What the tests share: small synthetic corpora, and the command as a user runs it."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +23,35 @@ def run(*command, cwd=None, check=False, timeout=600, **env):
 def emotion_ser(*args, **kwargs):
     "Run the command line in a process of its own"
     return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
+
+
+def offline(folder):
+    "The environment in which Python finds no network"
+    (folder / "sitecustomize.py").write_text("import socket\n\ndef refuse(*args, **kwargs): raise OSError('no network here')\n\n"
+                                             "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n")
+    return dict(PYTHONPATH=str(folder))
+
+
+def copy_sources(folder):
+    "The project's sources in a folder of their own"
+    for name in ("nbs", "emotion_ser", "tests"): shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_proc"))
+    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE", "constraints.txt"): shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    "sdist, the wheel from it, and a fresh environment that holds the wheel and borrows this one's dependencies: `dist`, `wheel`, `python`"
+    folder = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", copy_sources(folder / "sources"), check=True)
+    wheel, = (folder / "dist").glob("*.whl")
+    run(sys.executable, "-m", "venv", folder / "venv", check=True)
+    python = folder / "venv/bin/python"
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout.strip()
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, check=True)
+    borrowed = run(sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout
+    (Path(site) / "borrowed.pth").write_text(borrowed)
+    return SimpleNamespace(dist=folder / "dist", sources=folder / "sources", wheel=wheel, python=python)
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,16 @@
 """Notebooks, package, README and wheel agree, and the check of the notebooks can fail."""
 import json
-import shutil
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, copy_sources, offline, run
+from imports import mixed
 
 import emotion_ser
 
 
 @pytest.fixture
-def copy(tmp_path):
-    "The project's sources in a folder of their own"
-    for name in ("nbs", "emotion_ser", "tests"): shutil.copytree(ROOT / name, tmp_path / "copy" / name, ignore=shutil.ignore_patterns("__pycache__", "_proc"))
-    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "LICENSE", "constraints.txt"): shutil.copy(ROOT / name, tmp_path / "copy")
-    return tmp_path / "copy"
+def copy(tmp_path): return copy_sources(tmp_path / "copy")
 
 
 def sources(folder): return {p.relative_to(folder).as_posix(): p.read_bytes() for kind in ("nbs/*.ipynb", "emotion_ser/*.py") for p in folder.glob(kind)}
@@ -59,22 +54,19 @@ def test_the_handful_is_importable_and_light():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"): emotion_ser.nonsense
 
 
-def test_the_wheel_works_elsewhere(copy, tmp_path):
-    "sdist, wheel from it, a fresh environment that borrows this one's dependencies, a study outside the repository"
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", copy, check=True)
-    wheel, = (tmp_path / "dist").glob("*.whl")
-    run(sys.executable, "-m", "venv", tmp_path / "venv", check=True)
-    python = tmp_path / "venv/bin/python"
-    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout.strip()
-    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, check=True)
-    borrowed = run(sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout
-    (Path(site) / "borrowed.pth").write_text(borrowed)
-    where = run(python, "-c", "import emotion_ser; print(emotion_ser.__file__)", cwd=tmp_path, check=True).stdout
-    assert str(tmp_path / "venv") in where
-    done = run(tmp_path / "venv/bin/emotion_ser", "study", "--seed", "2", "--out", "A", cwd=tmp_path, check=True)
+def test_the_wheel_works_elsewhere(installed, tmp_path):
+    "A study outside the repository, then a prediction without a network"
+    where = run(installed.python, "-c", "import emotion_ser; print(emotion_ser.__file__)", cwd=tmp_path, check=True).stdout
+    assert str(installed.python.parent.parent) in where
+    done = run(installed.python.parent / "emotion_ser", "study", "--seed", "2", "--out", "A", cwd=tmp_path, check=True)
     assert "UAR" in done.stdout and (tmp_path / "A/metrics.json").is_file()
-    (tmp_path / "sitecustomize.py").write_text("import socket\n\ndef refuse(*args, **kwargs): raise OSError('no network here')\n\n"
-                                               "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n")
     clip = sorted((tmp_path / "cache").glob("sample-1/Actor_01/*.wav"))[0]
-    said = run(tmp_path / "venv/bin/emotion_ser", "predict", clip, cwd=tmp_path, check=True, PYTHONPATH=str(tmp_path)).stdout
-    assert clip.name in said and "%" in said  # offline, with the classifier that the wheel carries
+    said = run(installed.python.parent / "emotion_ser", "predict", clip, cwd=tmp_path, check=True, **offline(tmp_path)).stdout
+    assert clip.name in said and "%" in said  # with the classifier that the wheel carries
+
+
+def test_imports_stand_alone(tmp_path):
+    assert run(sys.executable, ROOT / "tests/imports.py").returncode == 0
+    cell = lambda code: dict(cell_type="code", id=code, source=[code])
+    (tmp_path / "n.ipynb").write_text(json.dumps(dict(cells=[cell("import os"), cell("import os; os.getcwd()"), cell("%pwd"), cell("1")])))
+    assert mixed(tmp_path / "n.ipynb") == ["import os; os.getcwd()"]

@@ -1,0 +1,155 @@
+"""The site as a reader meets it: built as `make docs` builds it, with the network refused, and walked in a real headless Chromium."""
+import json
+import shutil
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT, offline, run
+
+pytest.importorskip("sphinx_book_theme", minversion="1.4", reason="the extra `docs` is not installed, or for a Python before 3.11")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = ROOT / "docs/vendor/axe.min.js"
+pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium is found"),
+              pytest.mark.skipif(not AXE.is_file(), reason="docs/fetch.py has not fetched the site's scripts")]
+STUDY = sorted(path.stem for path in (ROOT / "nbs").glob("[0-9]*_*.ipynb"))
+LOOK = """async () => {
+  await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
+  const violations = (await axe.run(document, {runOnly: ['wcag2a', 'wcag21a'], preload: false})).violations;
+  return {links: [...document.querySelectorAll('a[href]')].map(a => a.href), ids: [...document.querySelectorAll('[id]')].map(e => e.id),
+          broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 99)),
+          text: document.querySelector('.bd-article')?.innerText || '',
+          violations: violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 150)}`)}
+}"""
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    "The built site's folder; a warning, or a wish for the network, fails the build"
+    folder = tmp_path_factory.mktemp("docs")
+    run(sys.executable, "docs/pages.py", folder / "source", cwd=ROOT, check=True, **offline(folder))
+    run(sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", folder / "source", folder / "html", cwd=ROOT, check=True,
+        **offline(folder))
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def site(html):
+    "The site, served, and a browser page that lets nothing else through and keeps what goes wrong in `site.complaints`"
+    from playwright.sync_api import sync_playwright
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport=dict(width=1400, height=1000))
+        site = SimpleNamespace(page=page, base=f"http://127.0.0.1:{server.server_port}/", complaints=[])
+        page.on("pageerror", lambda error: site.complaints.append(f"{page.url}: {error}"))
+        page.on("console", lambda line: line.type == "error" and site.complaints.append(f"{page.url}: {line.text}"))
+        page.on("response", lambda got: got.status >= 400 and site.complaints.append(f"{page.url}: {got.status} {got.url}"))
+        page.route(lambda url: not url.startswith((site.base, "data:", "blob:")), lambda route: route.abort())
+        yield site
+        browser.close()
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def walked(html, site):
+    "Every page, looked at: its links, ids, text, broken images, breaches of WCAG level A, and its width on a phone"
+    pages = {}
+    for file in sorted([*html.glob("*.html"), *html.glob("api/*.html")]):
+        name = file.relative_to(html).as_posix()
+        site.page.goto(site.base + name, wait_until="load")
+        site.page.add_script_tag(path=AXE)
+        pages[name] = site.page.evaluate(LOOK)
+        site.page.set_viewport_size(dict(width=390, height=844))
+        pages[name]["width"] = site.page.evaluate("document.documentElement.scrollWidth")
+        site.page.set_viewport_size(dict(width=1400, height=1000))
+    return pages
+
+
+def test_every_page_is_there_and_nothing_complains(walked, site):
+    assert {"index.html", "results.html", "changelog.html", "api/index.html", *(f"{name}.html" for name in STUDY)} <= set(walked)
+    assert len(STUDY) > 16 and site.complaints == []
+    assert [name for name, page in walked.items() if "#|" in page["text"] or "Traceback" in page["text"]] == []
+
+
+def test_every_link_and_image_resolves(walked, html, site):
+    assert {name: page["broken"] for name, page in walked.items() if page["broken"]} == {}
+    dead, inner = [], 0
+    for name, page in walked.items():
+        for link in page["links"]:
+            place, _, part = link.partition("#")
+            if not place.startswith(site.base): continue
+            inner += 1
+            target = place.removeprefix(site.base).partition("?")[0] or "index.html"
+            if not (html / target).is_file() or part and part not in walked[target]["ids"]: dead.append((name, link))
+    assert inner > 1000 and dead == []
+
+
+def test_accessible_at_level_a(walked):
+    assert {name: page["violations"] for name, page in walked.items() if page["violations"]} == {}
+
+
+def test_a_phone_does_not_scroll_sideways(walked):
+    assert {name: page["width"] for name, page in walked.items() if page["width"] > 390} == {}
+
+
+def test_each_notebook_opens_in_colab_and_leads_on(walked, site):
+    for name, after in zip(STUDY, [*STUDY[1:], "api/index"]):
+        links = walked[f"{name}.html"]["links"]
+        colab = [link for link in links if link.startswith("https://colab.research.google.com/")]
+        assert len(colab) == 2 and all(link.endswith(f"/emotion-ser/emotion_ser/blob/main/nbs/{name}.ipynb") for link in colab)
+        assert site.base + f"{after}.html" in links
+
+
+def test_every_public_symbol_is_described(walked):
+    for module in (name.split("_", 1)[1] for name in STUDY):
+        public = {f"emotion_ser.{module}.{name}" for name in import_module(f"emotion_ser.{module}").__all__}
+        assert public <= set(walked[f"api/{module}.html"]["ids"])
+
+
+def test_every_recorded_run_has_its_row(walked):
+    for file in (ROOT / "nbs/results").rglob("metrics.json"): assert json.loads(file.read_text())["command"] in walked["results.html"]["text"]
+
+
+@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actors_tuned")')])
+def test_figures_are_large_enough_to_read(site, name, code):
+    site.page.goto(f"{site.base}{name}.html")
+    image = site.page.locator("div.cell", has_text=code).locator("img").first
+    image.scroll_into_view_if_needed()
+    assert image.is_visible() and image.bounding_box()["width"] >= 600 and image.evaluate("image => image.naturalWidth") >= 600
+
+
+def test_search_finds_a_symbol(site):
+    site.page.goto(site.base + "index.html")
+    site.page.locator(".search-button-field:visible").click()
+    site.page.locator("input[type=search]:visible").fill("embed_corpus")
+    site.page.keyboard.press("Enter")
+    site.page.wait_for_selector("#search-results li a")
+    found = [link.get_attribute("href") for link in site.page.query_selector_all("#search-results li a")]
+    assert any(link.startswith("api/embed.html") for link in found) and any(link.startswith("02_embed.html") for link in found)
+
+
+def test_players_play_and_widgets_stand(site):
+    site.page.goto(site.base + "05_evaluate.html")
+    assert site.page.evaluate("""async () => {
+      const player = document.querySelector('audio');
+      player.muted = true;
+      await player.play();
+      while (!player.currentTime) await new Promise(done => setTimeout(done, 50));
+      return player.duration }""") > 0
+    site.page.goto(site.base + "01_preprocess.html")
+    site.page.wait_for_selector(".jupyter-widgets select", timeout=30_000)
+    assert site.complaints == []
+
+
+def test_figures_stand_on_white_in_dark_mode(site):
+    site.page.goto(site.base + "05_evaluate.html")
+    site.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    ground = lambda what: site.page.locator(what).first.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert ground(".cell_output img") == "rgb(255, 255, 255)" != ground("body")

@@ -1,0 +1,30 @@
+"""Each notebook as Colab would run it: a real kernel, the wheel, a folder outside the repository that holds the recorded results and nothing else."""
+import os
+import shutil
+
+import nbformat
+import pytest
+from conftest import ROOT, run
+
+# two that take seconds; EMOTION_SER_NOTEBOOKS=all (`make ci`) runs every one, in about a quarter of an hour
+CHOSEN = "*.ipynb" if os.environ.get("EMOTION_SER_NOTEBOOKS") == "all" else "0[34]_*.ipynb"
+NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob(CHOSEN) if path.name != "app.ipynb")
+EXECUTE = """
+import sys, nbformat, nbclient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+notebook.cells = notebook.cells[1:] + [nbformat.v4.new_code_cell("import emotion_ser; print(emotion_ser.__file__)")]
+nbclient.NotebookClient(notebook, timeout=1800, kernel_name="python3").execute()
+nbformat.write(notebook, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_outside_the_repository(name, installed, tmp_path, monkeypatch):
+    for place in ("EMOTION_SER_RAVDESS", "EMOTION_SER_ENCODER"): monkeypatch.delenv(place, raising=False)
+    shutil.copy(ROOT / "nbs" / name, tmp_path)
+    shutil.copytree(ROOT / "nbs/results", tmp_path / "results")
+    run(installed.python, "-c", EXECUTE, name, cwd=tmp_path, check=True, timeout=3600,
+        EMOTION_SER_CACHE=str(installed.dist.parent / "cache"))  # the corpus is embedded once for all
+    *cells, where = nbformat.read(tmp_path / name, as_version=4).cells
+    assert where.outputs[0].text.startswith(str(installed.python.parent.parent))
+    assert sum(bool(cell.get("execution_count")) for cell in cells) > 4
