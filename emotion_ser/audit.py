@@ -161,10 +161,10 @@ def missed_by_all(
     runs: dict,  # system -> a folder with predictions.csv, all of the same protocol
 ) -> pd.DataFrame:  # split, path, actor, truth, and what each system said; only clips that none got right
     "The clips that every system gets wrong. Raises `ValueError` if they were not examined on the same clips"
-    same, table = ["split", "path", "actor", "truth"], None
+    same, table = ["split", "path", "actor", "truth"], pd.DataFrame()
     for name, folder in runs.items():
         said = pd.read_csv(Path(folder) / "predictions.csv")[[*same, "prediction"]].rename(columns=dict(prediction=name))
-        if table is not None and not table[same].equals(said[same]):
+        if len(table) and not table[same].equals(said[same]):
             raise ValueError(f"{name}: not examined on the same clips")
-        table = said if table is None else table.assign(**{name: said[name]})
+        table = table.assign(**{name: said[name]}) if len(table) else said
     return table[(table[list(runs)].to_numpy() != table[["truth"]].to_numpy()).all(axis=1)].reset_index(drop=True)

@@ -373,7 +373,7 @@ def listen(
     device: Annotated[Optional[str], typer.Option(help="name or number of the microphone; default: the system's")] = None,
     seconds: Annotated[Optional[float], typer.Option(min=0, help="stop after this long; default: Ctrl-C")] = None,
 ):
-    'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
+    r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
     from emotion_ser.predict import follow
     from emotion_ser.windows import microphone
     classifier = _classifier(model, encoder_path, threshold)

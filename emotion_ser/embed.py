@@ -13,6 +13,7 @@ __all__ = ['POOLINGS', 'HOP', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DT
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
 import copy, hashlib, io, json, logging, os, re, secrets, threading, time, warnings
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -52,8 +53,9 @@ def parse_layers(
 # %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
     "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
-    statistics = ("mean", "std")  # over time, that `layer_stats` keeps
-    poolings = ("mean", "mean+std")  # the choices among them; the last one takes all
+    fingerprint: dict  # what an embedding depends on
+    statistics: tuple[str, ...] = ("mean", "std")  # over time, that `layer_stats` keeps
+    poolings: tuple[str, ...] = ("mean", "mean+std")  # the choices among them; the last one takes all
 
     def __init__(self, name, n_layers, width, layers, pooling):
         if pooling not in self.poolings:
@@ -162,16 +164,16 @@ def acoustic_frames(
 ) -> dict[str, torch.Tensor]:  # group -> [n_features, n_frames]; pitch is NaN where there is no voice
     "What can be measured every 10 ms: timbre, chroma, spectral shape, energy (dB), pitch, mel bands (dB)"
     from torchaudio.functional import compute_deltas
-    waveform = torch.as_tensor(waveform)
-    power = torch.fft.rfft(_frames(waveform, 512) * torch.hann_window(512)).abs().T ** 2
+    wave = torch.as_tensor(waveform)
+    power = torch.fft.rfft(_frames(wave, 512) * torch.hann_window(512)).abs().T ** 2
     n = power.shape[1]
-    timbre = _mfcc()(waveform)[:, :n]
-    loud = 10 * torch.log10(_frames(waveform, 400).square().mean(1) + 1e-8)[None, :n]
-    crossings = (_frames(waveform, 400).sign().diff(dim=1) != 0).float().mean(1)[None, :n]
-    f0, periodic = (x[None, :n] for x in pitch(waveform))
+    timbre = _mfcc()(wave)[:, :n]
+    loud = 10 * torch.log10(_frames(wave, 400).square().mean(1) + 1e-8)[None, :n]
+    crossings = (_frames(wave, 400).sign().diff(dim=1) != 0).float().mean(1)[None, :n]
+    f0, periodic = (x[None, :n] for x in pitch(wave))
     semitones = torch.where((periodic > 0.5) & (loud > loud.max() - 40), 12 * torch.log2(f0 / 100), torch.nan)
     return dict(timbre=torch.cat([timbre, compute_deltas(timbre), compute_deltas(compute_deltas(timbre))]),
-                chroma=chroma(waveform)[:, :n], shape=spectral_shape(power),
+                chroma=chroma(wave)[:, :n], shape=spectral_shape(power),
                 energy=torch.cat([loud, compute_deltas(loud), crossings]),
                 pitch=torch.cat([semitones, semitones.diff(dim=1, prepend=semitones[:, :1]), periodic,
                                  (~semitones.isnan()).float()]),
@@ -483,6 +485,8 @@ class Encoder(FrozenEncoder):
     "Frozen pretrained speech encoder: wav2vec 2.0 family (Baevski et al. 2020), Whisper (Radford et al. 2022)"
     statistics = ("mean", "std", "speech_mean", "speech_std")
     poolings = ("mean", "mean+std", "speech", "mean+std+speech")
+    model: torch.nn.Module
+    transformer: torch.nn.Module
 
     def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32",
                  device=None, runtime="torch"):
@@ -519,7 +523,8 @@ class Encoder(FrozenEncoder):
         runtime: str = "torch",  # `torch`; on a CPU `onnx`, or `onnx-int8`, which is faster and coarser (extra `emotion_ser[onnx]`)
     ):  # an `Encoder`
         "Load a checkpoint. Raises `EncoderError` if it cannot be had, is of another kind, or lacks weights"
-        return cls(*_load(str(name), revision), layers, pooling, dtype, device, runtime)
+        model, extractor, known, commit = _load(str(name), revision)
+        return cls(model, extractor, known, commit, layers, pooling, dtype, device, runtime)
 
     def layer_stats(self, waveforms):
         "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, both over the speech alone"
@@ -895,7 +900,7 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
     return skipped
 
 # %% ../nbs/02_embed.ipynb #_check_choices
-ENGINES = dict(local=_fill_here, ray=_fill_by_ray)
+ENGINES: dict[str, Callable] = dict(local=_fill_here, ray=_fill_by_ray)
 
 
 def _check_choices(on_error, engine, address):

@@ -23,8 +23,8 @@ def centred_logits(
     vectors: np.ndarray,  # [n, size] embeddings
 ) -> np.ndarray:  # [n, n_labels] float64, nats; each row sums to 0, and its softmax are the calibrated probabilities
     "Logits over the temperature, minus their mean over the labels"
-    vectors = torch.from_numpy(np.float32(vectors))
-    with torch.inference_mode(): logits = classifier.head.eval()(vectors).double().numpy()
+    x = torch.from_numpy(np.asarray(vectors, dtype=np.float32))
+    with torch.inference_mode(): logits = classifier.head.eval()(x).double().numpy()
     return (logits - logits.mean(axis=1, keepdims=True)) / classifier.temperature
 
 # %% ../nbs/13_explain.ipynb #_widths

@@ -20,6 +20,10 @@ class HeadError(ValueError):
 # %% ../nbs/03_head.ipynb #emotionhead
 class EmotionHead(nn.Module):
     "The seed's MLP from an embedding to one logit per emotion"
+    mean: torch.Tensor
+    scale: torch.Tensor
+    about: dict
+
     def __init__(
         self,
         n_inputs: int = 768,  # size of an embedding
@@ -57,12 +61,11 @@ def predict_probabilities(
     vectors: np.ndarray,  # [n, n_inputs] float32
 ) -> np.ndarray:  # [n, n_labels] float32, each row sums to 1
     "What the head believes of each embedding. Raises `HeadError` if the embeddings are of another size"
-    vectors = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
-    wanted = head.config["n_inputs"]
-    if vectors.ndim != 2 or vectors.shape[1] != wanted:
-        raise HeadError(f"embeddings of shape {tuple(vectors.shape)} for a head that takes [n, {wanted}]")
+    x, wanted = torch.as_tensor(np.asarray(vectors, dtype=np.float32)), head.config["n_inputs"]
+    if x.ndim != 2 or x.shape[1] != wanted:
+        raise HeadError(f"embeddings of shape {tuple(x.shape)} for a head that takes [n, {wanted}]")
     head.eval()
-    with torch.inference_mode(): return head(vectors).softmax(dim=1).numpy()
+    with torch.inference_mode(): return head(x).softmax(dim=1).numpy()
 
 # %% ../nbs/03_head.ipynb #save_head
 def save_head(

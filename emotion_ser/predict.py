@@ -193,7 +193,7 @@ def train_classifier(
     encoder = load_encoder(config.encoder, chosen.layers, chosen.pooling)
     learned = material.manifest.iloc[rows]
     about = dict(corpus=material.manifest.attrs["corpus"], encoder=published or encoder.name, encoder_fingerprint=encoder.fingerprint,
-                 revision=getattr(encoder, "revision", None) or REVISIONS.get(published), layers=chosen.layers, pooling=chosen.pooling,
+                 revision=getattr(encoder, "revision", None) or REVISIONS.get(published or ""), layers=chosen.layers, pooling=chosen.pooling,
                  setting=asdict(chosen), augment=config.augment, clips=len(rows), actors=[str(a) for a in learned.actor.unique()],
                  held_out=[str(a) for a in hold_out], measured=figures, command=_command(config, hold_out, published), versions=versions())
     classifier = EmotionClassifier(head, encoder, found.temperature, THRESHOLD, about)

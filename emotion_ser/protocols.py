@@ -241,7 +241,7 @@ def _members(material, split, folds, grids):
     truth = labels[material.targets[np.concatenate([fold.valid for fold in folds])]]
     said, networks = _ask_inside(material, split, folds, list(dict.fromkeys(sum(grids, []))))
     inner = {c: score(truth, labels[p.argmax(1)], material.labels)["uar"] for c, p in said.items()}
-    chosen = [max(grid, key=inner.get) for grid in grids]
+    chosen = [max(grid, key=inner.__getitem__) for grid in grids]
     outside = [np.mean(networks[c], axis=0) if networks[c] else _learn_all(material, split, c) for c in chosen]
     return chosen, inner, [said[c] for c in chosen], outside
 
@@ -517,4 +517,5 @@ def compare_runs(
     if not a[same].equals(b[same]):
         raise ValueError(f"{first} and {second} were not examined on the same clips in the same splits")
     labels = sorted({*a.truth, *a.prediction, *b.prediction})
-    return paired_difference(*(x.to_numpy() for x in (a.truth, a.prediction, b.prediction)), labels, a.actor.to_numpy())
+    truth, said, other = (x.to_numpy() for x in (a.truth, a.prediction, b.prediction))
+    return paired_difference(truth, said, other, labels, a.actor.to_numpy())

@@ -9,6 +9,7 @@ __all__ = ['SHAPES', 'speed_encoder', 'bare', 'bare_by_clip', 'from_files', 'pad
 
 # %% ../nbs/15_speed.ipynb #cell-speed-imp
 import importlib.util, os, re, subprocess, sys, tempfile, time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -87,9 +88,10 @@ def padded_loop(
 def pipeline_loop(encoder: Encoder, waveforms: list[np.ndarray]) -> np.ndarray:
     "Hugging Face's feature-extraction pipeline; it was made for text, so the feature extractor stands in for its tokenizer"
     from transformers import pipeline
+    options: dict = dict(model=encoder.model, tokenizer=encoder.extractor, return_tensors=True, device="cpu",
+                         tokenize_kwargs=dict(sampling_rate=SAMPLING_RATE))
     with _quiet():
-        ask = pipeline("feature-extraction", model=encoder.model, tokenizer=encoder.extractor, return_tensors=True, device="cpu",
-                       tokenize_kwargs=dict(sampling_rate=SAMPLING_RATE))
+        ask: Callable = pipeline("feature-extraction", **options)
         return np.stack([ask(w)[0].float().mean(0).numpy() for w in waveforms])
 
 
@@ -121,7 +123,7 @@ def contestants(
     "Everybody in the race"
     make, onnx = partial(speed_encoder, shape), importlib.util.find_spec("onnxruntime") is not None
     plain = lru_cache(make)  # shared by all that leave it as it is
-    race = {"this project": (from_files, plain, True)}
+    race: dict[str, tuple[Callable, Callable, bool]] = {"this project": (from_files, plain, True)}
     if onnx: race |= {f"this project, {runtime}": (from_files, partial(make, runtime=runtime), True) for runtime in ("onnx", "onnx-int8")}
     if has_bfloat16(): race["this project, bfloat16"] = (from_files, partial(make, dtype="bfloat16"), True)
     race |= {"bare network": (bare, plain, False), "bare network, clip per core": (bare_by_clip, plain, False),
@@ -231,8 +233,8 @@ def steps(
 # %% ../nbs/15_speed.ipynb #bench
 def machine() -> str:
     "Processor, cores, and whether it computes in bfloat16"
-    try: model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()).group(1)
-    except (OSError, AttributeError): model = "unknown processor"
+    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    model = (re.findall(r"model name\s*: (.+)", about) or ["unknown processor"])[0]
     return f"{model}, {torch.get_num_threads()} threads, bfloat16 {'yes' if has_bfloat16() else 'no'}"
 
 

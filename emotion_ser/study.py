@@ -119,8 +119,8 @@ def run_study(
     encoder, embedded, split = _gather(config, cache_dir, report, progress)
     labels, recipe = label_names(embedded.manifest), RECIPES[config.recipe]
     targets, seconds = embedded.manifest.emotion.map(labels.index).to_numpy(), dict(gather=time.perf_counter() - started)
-    parts = [part for rows in (split.train, split.valid) for part in (embedded.vectors[rows], targets[rows])]
-    head, history = train_head(*parts, labels, recipe, config.seed)
+    x, y, x_valid, y_valid = (part for rows in (split.train, split.valid) for part in (embedded.vectors[rows], targets[rows]))
+    head, history = train_head(x, y, x_valid, y_valid, labels, recipe, config.seed)
     probabilities = predict_probabilities(head, embedded.vectors[split.test])
     seconds["total"] = time.perf_counter() - started
     study = _finish(config, embedded, encoder, head, history, split, probabilities, recipe, seconds)

@@ -188,7 +188,8 @@ def envelope(
     "The outline of a waveform, read a block at a time. Raises `AudioError`"
     if points < 1: raise ValueError(f"{points} points; one at least is needed")
     with open_recording(source, sampling_rate) as recording:
-        n_frames, done = round(recording.seconds * recording.rate), 0
+        seconds, done = recording.seconds or 0.0, 0  # a file's is known
+        n_frames = round(seconds * recording.rate)
         points = min(points, n_frames)
         low, high = np.full(points, np.inf), np.full(points, -np.inf)
         for block in recording.blocks:
@@ -197,7 +198,7 @@ def envelope(
             k, done = slices[first], done + len(block)
             low[k] = np.minimum(low[k], np.minimum.reduceat(block, first).min(axis=1))
             high[k] = np.maximum(high[k], np.maximum.reduceat(block, first).max(axis=1))
-    return pd.DataFrame(dict(time=(np.arange(points) + 0.5) * recording.seconds / points, low=low, high=high))
+    return pd.DataFrame(dict(time=(np.arange(points) + 0.5) * seconds / points, low=low, high=high))
 
 # %% ../nbs/11_windows.ipynb #_sounddevice
 def _sounddevice():
@@ -227,7 +228,8 @@ def microphone(
 ) -> Iterator[Recording]:  # for a `with` statement; 16 kHz, one channel, without end
     "Listen. `AudioError` if sounddevice, PortAudio or the device is missing"
     if not 0 < seconds <= _MEMORY: raise ValueError(f"blocks of {seconds} s: give more than 0, at most {_MEMORY:g}")
-    sounddevice, waiting = _sounddevice(), queue.Queue(maxsize=math.ceil(_MEMORY / seconds))
+    sounddevice = _sounddevice()
+    waiting: queue.Queue = queue.Queue(maxsize=math.ceil(_MEMORY / seconds))
     recording = Recording("the microphone", SAMPLING_RATE, None, _from_queue(waiting))
 
     def keep(block, n_frames, time, status):
