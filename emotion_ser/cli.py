@@ -80,12 +80,13 @@ def study(
 ):
     "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE): a second run is fast."
     from emotion_ser.study import StudyConfig, run_study
-    config, run = StudyConfig(corpus, encoder, layers, pooling, recipe, protocol, emotions, seed), run_study
+    config = StudyConfig(corpus, encoder, layers, pooling, recipe, protocol, emotions, seed)
+    told: dict = dict(report=_say, progress=sys.stderr.isatty())
+    _check_folder(out)
     if finetune:
         from emotion_ser.finetune import TunedStudyConfig, run_tuned_study
-        config, run = TunedStudyConfig(**vars(config), finetune=finetune), run_tuned_study
-    _check_folder(out)
-    finished = run(config, out, report=_say, progress=sys.stderr.isatty())
+        finished = run_tuned_study(TunedStudyConfig(**vars(config), finetune=finetune), out, **told)
+    else: finished = run_study(config, out, **told)
     _print_table(finished.metrics)
     if out: typer.echo(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, "
                        "learning_curves.png, model/")
@@ -145,13 +146,13 @@ def evaluate(
     "Evaluate under a protocol: settings chosen on inner folds, intervals, subgroups, calibration. Resumable."
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
     _check_folder(out)
-    asked, run = dict(corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, augment=augment,
-                      speaker_norm=speaker_norm, emotions=emotions, repeats=repeats, seed=seed), run_evaluation
+    asked: dict = dict(corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, augment=augment,
+                       speaker_norm=speaker_norm, emotions=emotions, repeats=repeats, seed=seed)
+    told: dict = dict(report=_say, progress=sys.stderr.isatty())
     if finetune:
         from emotion_ser.finetune import TunedEvaluationConfig, run_tuned_evaluation
-        config, run = TunedEvaluationConfig(head=head or "tuned", finetune=finetune, members=members, **asked), run_tuned_evaluation
-    else: config = EvaluationConfig(head=head or "lda", **asked)
-    finished = run(config, out, report=_say, progress=sys.stderr.isatty())
+        finished = run_tuned_evaluation(TunedEvaluationConfig(head=head or "tuned", finetune=finetune, members=members, **asked), out, **told)
+    else: finished = run_evaluation(EvaluationConfig(head=head or "lda", **asked), out, **told)
     _print_evaluation(finished.metrics)
     _say("embedding {embedding:.0f} s, examining {examining:.0f} s".format(**finished.cost["seconds"]))
     if out: typer.echo(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")

@@ -58,7 +58,7 @@ def _clip_states(clip, encoder, folder, speed):
     "(path, frames, statistics) of one (path, content), from its file or heard now and kept; or (path, error, None)"
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save
-    (path, content), file = clip, folder / f"{clip[1]}.safetensors"
+    path, file = clip[0], folder / f"{clip[1]}.safetensors"
     try: kept = load_file(file)
     except (OSError, SafetensorError):
         try: kept = _hear_states(path, encoder, speed)
@@ -406,7 +406,7 @@ def run_tuned_study(
     study = _finish(config, states, tuned.encoder, tuned.head, tuned.history, split, probabilities, FINE_TUNING, seconds)
     if out:
         save_study(study, out)
-        checkpoint.unlink(missing_ok=True)
+        if checkpoint: checkpoint.unlink(missing_ok=True)
     return study
 
 # %% ../nbs/16_finetune.ipynb #tunedevaluationconfig

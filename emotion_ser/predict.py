@@ -278,10 +278,9 @@ def save_classifier(
 ) -> Path:  # the folder
     "Write model.safetensors, config.json and README.md, each in one step; encoder.safetensors if its encoder was tuned"
     c, folder = classifier, Path(folder)
-    tuned = dict(tuned=c.encoder.n_tuned) if isinstance(c.encoder, TunedEncoder) else {}
-    about = {**c.about, **tuned}
+    about = {**c.about, "tuned": c.encoder.n_tuned} if isinstance(c.encoder, TunedEncoder) else c.about
     save_head(c.head, folder, **{**about, "temperature": c.temperature, "threshold": c.threshold})
-    if tuned: save_upper(c.encoder, folder / UPPER)
+    if isinstance(c.encoder, TunedEncoder): save_upper(c.encoder, folder / UPPER)
     _write(folder / "README.md", lambda path: path.write_text(model_card(c.labels, about, c.temperature, c.threshold)))
     return folder
 

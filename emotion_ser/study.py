@@ -156,9 +156,10 @@ def save_study(
     (out / "metrics.json").unlink(missing_ok=True)
     m, c = study.metrics, study.config
     about = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
-    tuned = dict(tuned=study.encoder.n_tuned) if isinstance(study.encoder, TunedEncoder) else {}
+    encoder = study.encoder
+    tuned = dict(tuned=encoder.n_tuned) if isinstance(encoder, TunedEncoder) else {}
     save_head(study.head, out / "model", layers=c.layers, pooling=c.pooling, **{key: m[key] for key in about}, **tuned)
-    if tuned: save_upper(study.encoder, out / "model" / UPPER)
+    if isinstance(encoder, TunedEncoder): save_upper(encoder, out / "model" / UPPER)
     for name, fig in _figures(study).items():
         _write(out / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
         plt.close(fig)
