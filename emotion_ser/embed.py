@@ -177,7 +177,7 @@ def acoustic_frames(
                 energy=torch.cat([loud, compute_deltas(loud), crossings]),
                 pitch=torch.cat([semitones, semitones.diff(dim=1, prepend=semitones[:, :1]), periodic,
                                  (~semitones.isnan()).float()]),
-                mel=10 * torch.log10(_mel()(waveform)[:, :n] + 1e-6))
+                mel=10 * torch.log10(_mel()(wave)[:, :n] + 1e-6))
 
 # %% ../nbs/02_embed.ipynb #speech_part
 def speech_part(
