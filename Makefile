@@ -78,12 +78,12 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
 	done; done
 
-evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt); two hours on one core, goes on where it was
-	set -e; grep -v '^#' nbs/results/protocols/commands.txt | while read -r run options; do \
+evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt, then finetune/); four hours on one core, goes on where it was
+	set -e; for set in protocols finetune; do grep -v '^#' nbs/results/$$set/commands.txt | while read -r run options; do \
 	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
-	  mkdir -p nbs/results/protocols/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/protocols/$$run/; \
-	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/protocols/$$run/;; esac; \
-	done
+	  mkdir -p nbs/results/$$set/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/$$set/$$run/; \
+	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/$$set/$$run/;; esac; \
+	done; done
 
 bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
 	$(BIN)/python -W ignore -c 'from emotion_ser.speed import bench; bench("nbs/results")'

@@ -6,6 +6,9 @@ from nbconvert.preprocessors import Preprocessor
 c = get_config()  # noqa: F821, nbconvert provides it
 
 
+def _from_root(text): return re.sub(r"\]\((?=(results/|images/|\d\d_)\w)", "](nbs/", text)
+
+
 class ForTheRoot(Preprocessor):
     "Drop nbdev's hidden cells and directives, and point links at nbs/"
 
@@ -13,7 +16,10 @@ class ForTheRoot(Preprocessor):
         nb.cells = [cell for cell in nb.cells if not re.match(r"#\|\s*(hide|default_exp)\b", cell.source)]
         for cell in nb.cells:
             cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
-            if cell.cell_type == "markdown": cell.source = re.sub(r"\]\((?=(results/|images/|\d\d_)\w)", "](nbs/", cell.source)
+            if cell.cell_type == "markdown": cell.source = _from_root(cell.source)
+            for output in cell.get("outputs", []):
+                shown = output.get("data", {})
+                if "text/markdown" in shown: shown["text/markdown"] = _from_root(shown["text/markdown"])
         return nb, resources
 
 
