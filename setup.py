@@ -32,7 +32,7 @@ setup(
     package_data={"emotion_ser": ["py.typed", "models/*/*"]},
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={**{extra: shlex.split(cfg[f"{extra}_requirements"]) for extra in ("app", "docs", "mic", "onnx", "ray")},
-                    "dev": shlex.split(" ".join(cfg[f"{extra}_requirements"] for extra in ("dev", "app", "onnx", "ray")))},
+                    "dev": shlex.split(" ".join(cfg[f"{extra}_requirements"] for extra in ("dev", "app", "docs", "onnx", "ray")))},
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]),
                   "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     zip_safe=False,
