@@ -290,14 +290,17 @@ def _load(name, revision):
     return model, extractor, label, getattr(config, "_commit_hash", None) or revision
 
 # %% ../nbs/02_embed.ipynb #_digest
+def _add_weights(h, weights):
+    "Let a hash take in names and numbers"
+    for key, weight in sorted(weights.items()): h.update(key.encode() + weight.detach().float().cpu().contiguous().numpy().tobytes())
+
+
 def _digest(model, extractor):
     "A fingerprint of weights, configuration and preparation: what an embedding depends on"
     passing = ("_name_or_path", "transformers_version", "architectures", "dtype")  # says nothing of the numbers
     config = {key: value for key, value in model.config.to_dict().items() if key not in passing}
     h = hashlib.blake2b(json.dumps([config, extractor.to_dict()], sort_keys=True, default=str).encode(), digest_size=16)
-    for key, weight in sorted(model.state_dict().items()):
-        if not any(u in key for u in UNUSED):
-            h.update(key.encode() + weight.detach().float().contiguous().numpy().tobytes())
+    _add_weights(h, {key: weight for key, weight in model.state_dict().items() if not any(u in key for u in UNUSED)})
     return h.hexdigest()
 
 
@@ -566,6 +569,12 @@ class UpperBlocks(torch.nn.Module):
         return torch.stack([*states[:-1], self.norm(states[-1])], 1)
 
 # %% ../nbs/02_embed.ipynb #tunedencoder
+def _tuned_stats(encoder, states):
+    "Mean and deviation of every layer, from those below the upper blocks: [top + 1, 2, width]"
+    with torch.inference_mode(): above = encoder.upper(states[-1:].to(encoder.below.dtype))[0].float()
+    return _mean_std(torch.cat([states, above]))[: encoder.top + 1].cpu().numpy()
+
+# %% ../nbs/02_embed.ipynb #tunedencoder-2
 class TunedEncoder(FrozenEncoder):
     "An encoder whose top blocks have weights of their own and hear the speech alone; see `fine_tune`"
     def __init__(self, encoder, n_tuned, layers="all", pooling="mean+std"):
@@ -579,7 +588,7 @@ class TunedEncoder(FrozenEncoder):
     def fingerprint(self):
         "What an embedding depends on: the frozen network's, and that of the blocks above"
         h = hashlib.blake2b(digest_size=16)
-        for key, weight in sorted(self.upper.state_dict().items()): h.update(key.encode() + weight.float().cpu().numpy().tobytes())
+        _add_weights(h, self.upper.state_dict())
         return {**self.below.fingerprint, "tuned": h.hexdigest()}
 
     @classmethod
@@ -589,31 +598,21 @@ class TunedEncoder(FrozenEncoder):
 
     def speech_states(self, waveform):
         "[n_samples] -> [n_layers - n_tuned + 1, n_frames, width]: every layer below the upper blocks, of the speech alone"
-        with torch.inference_mode():
-            frames = _clip_frames(self.below, waveform[None])[0]
-            return frames[:, _speech_frames(waveform, frames.shape[1])]
+        with torch.inference_mode(): frames = _clip_frames(self.below, waveform[None])[0]
+        return frames[:, _speech_frames(waveform, frames.shape[1])]
 
     def layer_stats(self, waveforms):
-        "[n_clips, n_samples] -> [n_clips, n_layers + 1, 2, width] float32: mean and deviation over the speech"
-        stats = []
-        with torch.inference_mode():
-            for states in map(self.speech_states, waveforms):
-                stats.append(_mean_std(torch.cat([states, self.upper(states[-1:].to(self.below.dtype))[0].float()])))
-            return torch.stack(stats)[:, : self.top + 1].cpu().numpy()
+        "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and deviation over the speech"
+        return np.stack([_tuned_stats(self, states) for states in map(self.speech_states, waveforms)])
 
 # %% ../nbs/02_embed.ipynb #save_upper
 UPPER = "encoder.safetensors"  # how their file is called beside a head
 
 
 def save_upper(encoder: TunedEncoder, path: str | Path):
-    "Write the blocks above as safetensors, in one step"
-    from safetensors.torch import save
-    tensors = {key: weight.contiguous().cpu() for key, weight in encoder.upper.state_dict().items()}
-    writing = Path(path).with_name(f".writing-{secrets.token_hex(8)}")
-    try:
-        writing.write_bytes(save(tensors))
-        os.replace(writing, path)
-    finally: writing.unlink(missing_ok=True)
+    "Write the blocks above as safetensors"
+    from safetensors.torch import save_file
+    save_file({key: weight.cpu().contiguous() for key, weight in encoder.upper.state_dict().items()}, path)
 
 
 def load_upper(encoder: TunedEncoder, path: str | Path) -> TunedEncoder:

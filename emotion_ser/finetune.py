@@ -7,7 +7,7 @@ __all__ = ['FINE_TUNING', 'States', 'embed_states', 'FineTuning', 'rate', 'Tuned
            'TunedStudyConfig', 'run_tuned_study', 'TunedEvaluationConfig', 'examine_tuned', 'run_tuned_evaluation']
 
 # %% ../nbs/16_finetune.ipynb #cell-ft03
-import copy, hashlib, json, secrets, os, time
+import copy, hashlib, json, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .data import Split, label_names, make_split, report_list
-from .embed import TunedEncoder, _ahead, _mean_std, _play, _shelf, one_thread
+from .embed import TunedEncoder, _ahead, _mean_std, _open_shelf, _play, _put, _shelf, _store, one_thread
 from .head import EmotionHead, HeadError
 from .preprocess import AudioError
 from .evaluate import score
@@ -63,9 +63,7 @@ def _clip_states(clip, encoder, folder, speed):
     except (OSError, SafetensorError):
         try: kept = _hear_states(path, encoder, speed)
         except AudioError as error: return path, error, None
-        writing = folder / f".writing-{secrets.token_hex(8)}"
-        writing.write_bytes(save(kept))
-        os.replace(writing, file)
+        _put(*_store(file), save(kept))
     return path, kept["frames"], kept["stats"].numpy()
 
 # %% ../nbs/16_finetune.ipynb #embed_states
@@ -73,7 +71,7 @@ def _embed_states(manifest, encoder, cache_dir, speed, progress):
     "(path, frames, statistics) of every clip, in the order of the manifest"
     from tqdm.auto import tqdm
     folder = Path(f"{_shelf(cache_dir, encoder.below, 'peak', speed)}-below{encoder.n_tuned}")
-    folder.mkdir(parents=True, exist_ok=True)
+    _open_shelf(folder)
     work = partial(_clip_states, encoder=encoder, folder=folder, speed=speed)
     workers = torch.get_num_threads()
     with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, zip(manifest.path, manifest.content), 2 * workers)) as heard:
@@ -101,7 +99,7 @@ def embed_states(
 # %% ../nbs/16_finetune.ipynb #finetuning
 @dataclass(frozen=True)
 class FineTuning:
-    "How the top blocks of an encoder and a head learn together"
+    "How the top blocks of an encoder and a head learn together. Raises `ValueError`"
     lr: float = 1e-4  # AdamW's for the topmost block, at its highest
     decay: float = 0.8  # a block's rate, as a share of that of the block above
     head_lr: float = 3e-4
@@ -120,6 +118,9 @@ class FineTuning:
     mixup: float = 0.0  # how much two clips are mixed (Zhang et al. 2018); 0: never
     dtype: str = "float32"  # `bfloat16` where `has_bfloat16()`, or on a GPU
 
+    def __post_init__(self):
+        if self.start not in ("trained", "fresh"): raise ValueError(f"no start {self.start!r}; there are trained and fresh")
+        if self.dtype not in ("float32", "bfloat16"): raise ValueError(f"no dtype {self.dtype!r} to train in; there are float32 and bfloat16")
 
 FINE_TUNING = FineTuning()
 
@@ -229,30 +230,25 @@ def _answers(network, states, rows):
     return torch.stack(out)
 
 
-def _start(states, train, valid, targets, labels, recipe, seed):
-    "A network in which nothing has moved, its head fresh, trained on what the frozen blocks say, or empty (`none`)"
-    head = EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, True)
-    if recipe.start != "none":
-        sets = [s.reshape(len(s), -1) for s in (states.stats if recipe.copies else states.stats[:1])]
-        vectors = torch.from_numpy(np.concatenate([s[train] for s in sets]))
-        head.fit_scale(vectors)
-    if recipe.start == "trained":
-        few = replace(_fewer_epochs(TUNED, len(sets)), dropout=recipe.dropout, input_dropout=recipe.dropout)
-        head, _ = train_head(vectors, np.tile(targets[train], len(sets)), sets[0][valid], targets[valid], labels, few, seed)
-    return TunedNetwork(copy.deepcopy(states.encoder.upper).requires_grad_(True), head).to(states.encoder.device)
+def _first_head(states, train, valid, targets, labels, recipe, seed):
+    "A head that knows how large its inputs are, or, trained, what the frozen network says"
+    sets = [s.reshape(len(s), -1) for s in (states.stats if recipe.copies else states.stats[:1])]
+    vectors = torch.from_numpy(np.concatenate([s[train] for s in sets]))
+    if recipe.start == "fresh": return _empty_head(states, labels, recipe).fit_scale(vectors)
+    few = replace(_fewer_epochs(TUNED, len(sets)), dropout=recipe.dropout, input_dropout=recipe.dropout)
+    return train_head(vectors, np.tile(targets[train], len(sets)), sets[0][valid], targets[valid], labels, few, seed)[0]
+
+
+def _empty_head(states, labels, recipe):
+    return EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, standardise=True)
 
 # %% ../nbs/16_finetune.ipynb #_checkpoint
-def _save_checkpoint(path, parts, optimiser, history, key):
+def _save_checkpoint(path, key, parts, optimiser, history):
     "Everything that the next epoch needs, as safetensors, in one step; parts: name -> state dict"
     from safetensors.torch import save
     tensors = {f"{part}.{name}": t for part, kept in parts.items() for name, t in kept.items()}
     tensors |= {f"optimiser.{i}.{name}": t for i, kept in optimiser.state_dict()["state"].items() for name, t in kept.items()}
-    data = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(key=key, history=json.dumps(history)))
-    writing = Path(path).with_name(f".writing-{secrets.token_hex(8)}")
-    try:
-        writing.write_bytes(data)
-        os.replace(writing, path)
-    finally: writing.unlink(missing_ok=True)
+    _put(*_store(path), save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(key=key, history=json.dumps(history))))
 
 
 def _load_checkpoint(path, key):
@@ -313,11 +309,11 @@ def _tired(rows, patience):
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
-def _epochs(network, states, train, valid, targets, recipe, seed, checkpoint, key, progress):
-    "Train from where the checkpoint is, or from the start; leave `network` with the best weights and return the history"
+def _epochs(network, states, train, valid, targets, recipe, seed, kept, save, progress):
+    "Train from what was kept, or from the start; leave `network` with the best weights and return the history"
     from tqdm.auto import tqdm
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-    optimiser, kept = _optimiser(network, recipe), checkpoint and _load_checkpoint(checkpoint, key)
+    optimiser = _optimiser(network, recipe)
     if kept:
         parts, rows = kept
         network.load_state_dict(parts["network"]), averaged.load_state_dict(parts["averaged"]), _load_optimiser(optimiser, parts["optimiser"])
@@ -330,11 +326,11 @@ def _epochs(network, states, train, valid, targets, recipe, seed, checkpoint, ke
             seen = _train_epoch(network, averaged, optimiser, states, train, targets, recipe, seed, epoch, bar)
         rows.append(_row(epoch + 1, seen, _answers(averaged.module, states, valid), targets[valid], optimiser.param_groups[0]["lr"]))
         if not _tired(rows, 1): best = _state(averaged.module)
-        if checkpoint: _save_checkpoint(checkpoint, dict(network=network.state_dict(), averaged=averaged.state_dict(), best=best), optimiser, rows, key)
+        save(dict(network=network.state_dict(), averaged=averaged.state_dict(), best=best), optimiser, rows)
     network.load_state_dict(best)
     return rows
 
-
+# %% ../nbs/16_finetune.ipynb #fine_tune-2
 def fine_tune(
     states: States,
     train: np.ndarray,  # rows to learn from
@@ -349,11 +345,13 @@ def fine_tune(
     "Let the top blocks of an encoder and a head learn together. Deterministic on one machine. Raises `HeadError` if a part is empty"
     if not len(train) or not len(valid): raise HeadError("training needs at least one clip to learn from and one to validate on")
     key = _what(states, train, valid, targets, labels, recipe, seed)
+    kept = _load_checkpoint(checkpoint, key) if checkpoint else None
+    keep = partial(_save_checkpoint, checkpoint, key) if checkpoint else lambda *parts: None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        start = replace(recipe, start="none") if checkpoint and _load_checkpoint(checkpoint, key) else recipe
-        network = _start(states, train, valid, targets, labels, start, seed)
-        history = _epochs(network, states, train, valid, targets, recipe, seed, checkpoint, key, progress)
+        head = _empty_head(states, labels, recipe) if kept else _first_head(states, train, valid, targets, labels, recipe, seed)
+        network = TunedNetwork(copy.deepcopy(states.encoder.upper).requires_grad_(True), head).to(states.encoder.device)
+        history = _epochs(network, states, train, valid, targets, recipe, seed, kept, keep, progress)
     encoder = copy.copy(states.encoder)
     encoder.upper = network.upper.eval().requires_grad_(False)
     return Tuned(encoder, network.head.eval(), pd.DataFrame(history))
@@ -449,13 +447,11 @@ def _tuned_answers(material, states, split, fold, seed, folder, progress):
     try: return load_file(kept)
     except (OSError, SafetensorError): tuned = fine_tune(*asked, point, progress)
     said = dict(inside=tuned.logits(states, fold.valid), outside=tuned.logits(states, split.test))
-    writing = folder / f".writing-{secrets.token_hex(8)}"
-    writing.write_bytes(save(said))
-    os.replace(writing, kept)
+    _put(*_store(kept), save(said))
     point.unlink(missing_ok=True)
     return said
 
-
+# %% ../nbs/16_finetune.ipynb #examine_tuned-2
 def examine_tuned(
     material: Material,
     states: States,  # of the same clips
@@ -479,12 +475,12 @@ def examine_tuned(
     return _joined(material, rows, [tuned, *chosen], {**inner, **more}, [inside, *(p[where] for p in insides)], [outside, *outsides])
 
 # %% ../nbs/16_finetune.ipynb #run_tuned_evaluation
-def _tuner(config, material, encoder, folder, progress, cache_dir=None):
+def _tuner(config, material, encoder, progress, cache_dir=None):
     "How a split is examined: by fine-tuning"
     ear = TunedEncoder.from_pretrained(config.encoder, config.finetune)
     states = embed_states(material.manifest, ear, cache_dir=cache_dir, progress=progress)
     shelf = Path(f"{_shelf(cache_dir, ear.below, 'peak')}-tuned{config.finetune}")
-    shelf.mkdir(parents=True, exist_ok=True)
+    _open_shelf(shelf)
     return lambda split: examine_tuned(material, states, split, config.grids(encoder), shelf, config.members, progress)
 
 

@@ -10,6 +10,7 @@ __all__ = ['THRESHOLD', 'WHOLE', 'SPEECH', 'Prediction', 'EmotionClassifier', 'f
 # %% ../nbs/12_predict.ipynb #cell-aa74db
 import glob, json, shlex, tempfile
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
@@ -280,7 +281,7 @@ def save_classifier(
     c, folder = classifier, Path(folder)
     about = {**c.about, "tuned": c.encoder.n_tuned} if isinstance(c.encoder, TunedEncoder) else c.about
     save_head(c.head, folder, **{**about, "temperature": c.temperature, "threshold": c.threshold})
-    if isinstance(c.encoder, TunedEncoder): save_upper(c.encoder, folder / UPPER)
+    if isinstance(c.encoder, TunedEncoder): _write(folder / UPPER, partial(save_upper, c.encoder))
     _write(folder / "README.md", lambda path: path.write_text(model_card(c.labels, about, c.temperature, c.threshold)))
     return folder
 

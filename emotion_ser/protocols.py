@@ -256,7 +256,7 @@ def _joined(material, rows, chosen, inner, inside, outside):
     uar = score(truth, labels[inside.argmax(1)], material.labels)["uar"]
     return Examined(outside, fit_temperature(truth, inside, material.labels), chosen, inner, uar)
 
-
+# %% ../nbs/09_protocols.ipynb #examine-2
 def examine(
     material: Material,
     split: Split,  # an outer split
@@ -438,7 +438,7 @@ def _examine_all(splits, ask, folder, key, progress):
     return found, old
 
 
-def _heads(config, material, encoder, folder, progress):
+def _heads(config, material, encoder, progress):
     "How a split is examined: heads on what the frozen encoder says"
     from threadpoolctl import threadpool_limits
 
@@ -464,7 +464,7 @@ def run_evaluation(
     report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")
     gathered = time.perf_counter()
     kept_in, key = out and Path(out) / "splits", _key(config, encoder, material.manifest)
-    ask = examiner(config, material, encoder, kept_in, progress)
+    ask = examiner(config, material, encoder, progress)
     found, old = _examine_all(splits, ask, kept_in, key, progress)
     if old: report(f"{old} of {len(splits)} splits were there already")
     metrics = dict(**summarise(material, splits, found), corpus=material.manifest.attrs["corpus"], encoder=encoder.name,

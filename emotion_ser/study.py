@@ -8,6 +8,7 @@ __all__ = ['StudyConfig', 'Study', 'run_study', 'save_study']
 # %% ../nbs/06_study.ipynb #cell-a9c989
 import json, os, shlex, tempfile, time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -159,7 +160,7 @@ def save_study(
     encoder = study.encoder
     tuned = dict(tuned=encoder.n_tuned) if isinstance(encoder, TunedEncoder) else {}
     save_head(study.head, out / "model", layers=c.layers, pooling=c.pooling, **{key: m[key] for key in about}, **tuned)
-    if isinstance(encoder, TunedEncoder): save_upper(encoder, out / "model" / UPPER)
+    if isinstance(encoder, TunedEncoder): _write(out / "model" / UPPER, partial(save_upper, encoder))
     for name, fig in _figures(study).items():
         _write(out / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
         plt.close(fig)
