@@ -33,7 +33,7 @@ check: .venv/test  ## clean and export the notebooks, and look them and the pack
 	$(BIN)/ruff check emotion_ser docs tests
 	$(BIN)/mypy emotion_ser
 
-ci: check  ## what the test workflow runs; a quarter of an hour
+ci: check  ## what the test workflow runs
 	git diff --exit-code
 	EMOTION_SER_NOTEBOOKS=all $(MAKE) test
 	$(MAKE) dist
@@ -76,9 +76,14 @@ results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or 
 	  run=$$(basename $(ENCODER))_$${protocol}_tuned_seed$$seed; \
 	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --seed $$seed --out runs/$$run; \
 	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
-	done; done
+	done; done; \
+	for protocol in random actors; do \
+	  run=$$(basename $(ENCODER))_$${protocol}_finetuned; \
+	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --finetune 2 --out runs/$$run; \
+	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/history.csv runs/$$run/predictions.csv nbs/results/$$run/; \
+	done
 
-evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt, then finetune/); four hours on one core, goes on where it was
+evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt, then finetune/); hours, goes on where it was
 	set -e; for set in protocols finetune; do grep -v '^#' nbs/results/$$set/commands.txt | while read -r run options; do \
 	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
 	  mkdir -p nbs/results/$$set/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/$$set/$$run/; \

@@ -165,6 +165,7 @@ def results():
         c, (low, high) = run["config"], run["intervals"]["uar"]
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
         head = c.get("recipe") or c["head"] + ", copies" * c["augment"] + ", normalised per speaker" * c["speaker_norm"]
+        if "finetune" in c: head = ("committee, with the " if c.get("head") == "committee" else "") + f"top {c['finetune']} blocks fine-tuned"
         rows.append([run["corpus"], run["encoder"], c["protocol"], head, str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
                      f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}",
                      f"`{run['command']}`"])

@@ -126,9 +126,9 @@ def evaluate(
     protocol: Annotated[Literal["random", "actors", "emobox", "loso"], typer.Option(
         help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time "
              "(voices not heard)")] = "emobox",
-    head: Annotated[Optional[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee"]], typer.Option(
+    head: Annotated[Optional[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee", "tuned"]], typer.Option(
         help="discriminant analysis (the default), logistic regression, our network, the seed's to the letter, whichever of the first "
-             "three inner folds prefer, or two discriminants and a network together; with --finetune a head of its own, or the committee, "
+             "three inner folds prefer, or two discriminants and a network together; with --finetune tuned (the default there), or the committee, "
              "which the tuned network then joins")] = None,
     layers: Layers = None,
     pooling: Pooling = None,

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from conftest import ROOT, run
 
-# two that take seconds; EMOTION_SER_NOTEBOOKS=all (`make ci`) runs every one, in about a quarter of an hour
+# two light ones; EMOTION_SER_NOTEBOOKS=all (`make ci`) runs every one
 CHOSEN = "*.ipynb" if os.environ.get("EMOTION_SER_NOTEBOOKS") == "all" else "0[34]_*.ipynb"
 NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob(CHOSEN) if path.name != "app.ipynb")
 EXECUTE = """
