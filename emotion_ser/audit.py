@@ -109,7 +109,8 @@ def plot_ladder(
         ax.vlines(x, rungs.low, rungs.high, color=colour, alpha=0.35, lw=6)
         ax.plot(x, rungs.figure, "o-", color=colour, label=name)
         for i, figure, high in zip(x, rungs.figure, rungs.high):
-            ax.annotate(f"{figure:.1f}", (i, max(figure, high)), (0, 5), textcoords="offset points", ha="center", fontsize=9)
+            ax.annotate(f"{figure:.1f}", (i, max(figure, high)), (0, 5), textcoords="offset points", ha="center", fontsize=9,
+                        bbox=dict(color="white", pad=0.5))  # legible on the line of the claim
     ax.axhline(claim, color="black", lw=1, ls="--")
     ax.annotate(f"the claim: {claim}", (0, claim), (-20, 4), textcoords="offset points", fontsize=9)
     names = [("" if i < 2 else "+ ") + step.replace(" ", "\n", 1) for i, step in enumerate(rungs.step)]

@@ -287,7 +287,7 @@ def _classifier(model, encoder_path, threshold):
     if threshold is not None: classifier.threshold = threshold
     return classifier
 
-
+# %% ../nbs/90_cli.ipynb #predict
 @app.command(no_args_is_help=True)
 def predict(
     recordings: Annotated[list[str], typer.Argument(help="files, folders (to any depth), or quoted patterns such as 'calls/**/*.wav'")],
@@ -336,7 +336,7 @@ def _encoder(name, layers, pooling, **options):
     for warning in said: _say(f"note: {warning.message}")
     return encoder
 
-
+# %% ../nbs/90_cli.ipynb #embed
 @app.command(no_args_is_help=True)
 def embed(
     corpus: Annotated[str, typer.Argument(help="sample, ravdess, a folder, a CSV, or a URL that fsspec knows: s3://, gs://, hf:// ...")],

@@ -406,7 +406,7 @@ def _session(path):
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-
+# %% ../nbs/02_embed.ipynb #export_onnx-2
 def export_onnx(
     encoder,  # an `Encoder`, float32 on the CPU
     path: str | Path,  # of the file to write

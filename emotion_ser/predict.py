@@ -129,7 +129,7 @@ def _row(classifier, name, window):
     return {**row, "label": said.label, "confidence": said.confidence, "trusted": said.trusted,
             **{f"p_{label}": p for label, p in said.probabilities.items()}}
 
-
+# %% ../nbs/12_predict.ipynb #follow
 def follow(
     classifier: EmotionClassifier,
     recording: Recording,  # from `open_recording` or `microphone`
@@ -251,7 +251,7 @@ def _worth(m):
             + f" Expected calibration error {m['ece']:.3f}. At a threshold of {THRESHOLD} it answers "
               f"{100 * m['answered']:.0f}% of the clips, and {100 * m['accuracy_when_answered']:.0f}% of these answers are right.\n")
 
-
+# %% ../nbs/12_predict.ipynb #model_card
 def model_card(
     labels: list[str],
     about: dict,  # as `train_classifier` makes it
