@@ -148,6 +148,13 @@ def test_players_play_and_widgets_stand(site):
     assert site.complaints == []
 
 
+def test_formulas_are_set_without_network(site):
+    site.page.goto(site.base + "08_calibrate.html")
+    formula = site.page.locator("mjx-container svg").first
+    formula.wait_for()
+    assert formula.bounding_box()["width"] > 50 and site.complaints == []
+
+
 def test_figures_stand_on_white_in_dark_mode(site):
     site.page.goto(site.base + "05_evaluate.html")
     site.page.evaluate("document.documentElement.dataset.theme = 'dark'")
