@@ -6,6 +6,7 @@ html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "https://emotion-ser.
 
 extensions = ["myst_nb", "sphinx_copybutton"]
 nb_execution_mode, nb_render_markdown_format = "off", "myst"
+nb_code_prompt_show, nb_code_prompt_hide = "Helpers: show the {type}", "Helpers: hide the {type}"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 myst_linkify_fuzzy_links = False

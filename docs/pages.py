@@ -102,7 +102,7 @@ def table(head, rows):
 
 
 def tidy(path, links):
-    "A notebook for readers: no directives, no hidden cells, an anchor at each exported cell, captions under figures, names linked"
+    "A notebook for readers: no directives, no hidden cells, helpers that no prose introduces folded, an anchor at each exported cell, captions, names linked"
     nb, cells, section = nbformat.read(path, as_version=4), [], ""
     for cell in nb.cells:
         if cell.cell_type == "markdown":
@@ -114,8 +114,9 @@ def tidy(path, links):
             exported = {"export", "exporti"} & set(marks)
             if {"hide", "default_exp"} & set(marks) or exported and only_imports(cell.source): continue
             if exported:
+                told = not cells or cells[-1].cell_type == "markdown"
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
-                cell.metadata.setdefault("tags", []).append("export")
+                cell.metadata.setdefault("tags", []).extend(["export"] if told or not only_helpers(cell.source) else ["export", "hide-input"])
             caption = marks.get("fig-cap", "").strip("\"'")
             shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
                      **({"figure": {"caption": caption}} if caption else {})}
@@ -133,6 +134,9 @@ def tidy(path, links):
 
 
 def only_imports(code): return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(code).body)
+
+
+def only_helpers(code): return all(getattr(node, "name", "").startswith("_") for node in ast.parse(code).body)
 
 
 def shown_widgets(nb, states):
@@ -165,11 +169,13 @@ def results():
         c, (low, high) = run["config"], run["intervals"]["uar"]
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
         head = c.get("recipe") or c["head"] + ", copies" * c["augment"] + ", normalised per speaker" * c["speaker_norm"]
-        if "finetune" in c: head = ("committee, with the " if c.get("head") == "committee" else "") + f"top {c['finetune']} blocks fine-tuned"
+        if "finetune" in c:
+            head = f"{head}, with the " * head.startswith("committee") + f"top {c['finetune']} blocks fine-tuned"
+            if c.get("members", 1) > 1: head += f", {c['members']} networks"
         rows.append([run["corpus"], run["encoder"], c["protocol"], head, str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
                      f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}",
                      f"`{run['command']}`"])
-    rows.sort(key=lambda row: (["emobox", "loso", "actors", "random"].index(row[2]), row[1] == "acoustic", -float(row[6])))
+    rows.sort(key=lambda row: (["emobox", "loso", "actors", "random"].index(row[2]), row[3].endswith("per speaker"), row[1] == "acoustic", -float(row[6])))
     head = ["corpus", "encoder", "protocol", "recipe or head", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}
     others = [[f"[{file.stem}.csv]({GITHUB}/nbs/results/{file.stem}.csv)", note.get("corpus", ""), note.get("encoder", ""),
