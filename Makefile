@@ -45,7 +45,7 @@ dist: .venv/test  ## what a release uploads: sdist and wheel, examined
 
 notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, and write README.md
 	$(BIN)/nbdev_export
-	cd nbs && for n in [0-9]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n || exit 1; done
+	cd nbs && for n in [0-9]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --config stored.py --execute --inplace $$n || exit 1; done
 	$(BIN)/nbdev_clean
 	$(MAKE) readme
 
