@@ -1,6 +1,7 @@
 """Each notebook as Colab would run it: a real kernel, the wheel, a folder outside the repository that holds the recorded results and nothing else."""
 import os
 import shutil
+import sys
 
 import nbformat
 import pytest
@@ -28,3 +29,15 @@ def test_runs_outside_the_repository(name, installed, tmp_path, monkeypatch):
     *cells, where = nbformat.read(tmp_path / name, as_version=4).cells
     assert where.outputs[0].text.startswith(str(installed.python.parent.parent))
     assert sum(bool(cell.get("execution_count")) for cell in cells) > 4
+
+
+def test_a_second_run_stores_the_same_bytes(tmp_path):
+    "Widgets choose random names; `make notebooks` numbers them"
+    cell = nbformat.v4.new_code_cell("import ipywidgets\nipywidgets.VBox([ipywidgets.IntSlider(), ipywidgets.Dropdown(options=['a', 'b'])])", id="one")
+    stored = []
+    for name in ("first.ipynb", "second.ipynb"):
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / name)
+        run(sys.executable, "-m", "jupyter", "nbconvert", "--to", "notebook", "--config", ROOT / "nbs/stored.py", "--execute", "--inplace", name,
+            "--ExecutePreprocessor.record_timing=False", cwd=tmp_path, check=True)
+        stored.append((tmp_path / name).read_text())
+    assert stored[0] == stored[1] and stored[0].count("IPY_MODEL_") > 4
