@@ -46,9 +46,9 @@ class States:
         return self.stats[speed][rows, :-self.encoder.n_tuned]
 
 
-def _hear_states(path, encoder, speed):
-    "Frames and statistics of one clip"
-    states = encoder.speech_states(_play(path, "peak", speed))
+def _hear_states(waveform, encoder):
+    "Frames and statistics of one clip, [n_samples]"
+    states = encoder.speech_states(waveform)
     frames = states[-1].half()
     with torch.inference_mode(): above = encoder.upper(frames[None].float())[0]
     return dict(frames=frames.cpu().contiguous(), stats=_mean_std(torch.cat([states, above])).cpu().contiguous())
@@ -61,7 +61,7 @@ def _clip_states(clip, encoder, folder, speed):
     path, file = clip[0], folder / f"{clip[1]}.safetensors"
     try: kept = load_file(file)
     except (OSError, SafetensorError):
-        try: kept = _hear_states(path, encoder, speed)
+        try: kept = _hear_states(_play(path, "peak", speed), encoder)
         except AudioError as error: return path, error, None
         _put(*_store(file), save(kept))
     return path, kept["frames"], kept["stats"].numpy()

@@ -116,11 +116,12 @@ def plot_learning_curves(
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     best = history.epoch[history.valid_loss.idxmin()]
-    for ax, what, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy (nats)", "share of clips right")):
+    for ax, what, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy, nats", "share of clips right")):
         ax.plot(history.epoch, history[f"train_{what}"], color="#0072B2", label="training")
         ax.plot(history.epoch, history[f"valid_{what}"], color="#D55E00", ls="--", label="validation")
         ax.axvline(best, color="black", lw=0.8, ls=":", label=f"kept: epoch {best}")
         ax.set(xlabel="epoch", ylabel=f"{what} ({unit})" if what == "loss" else unit)
+        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[1].set_ylim(0, 1.02)
     axes[1].legend(fontsize=8)
     fig.suptitle(title, fontsize=10)
