@@ -93,7 +93,7 @@ def fit_logistic(
     n_labels: int,
     strengths: tuple = (0.01,),  # scikit-learn's C: the smaller, the smaller the weights
     copies: int = 1,  # how many rows each clip has
-    tolerance: float = 1e-8,  # the slope at which the search may stop
+    tolerance: float = 1e-6,  # the slope at which the search may stop
     steps: int = 1000,  # of the search, at most
 ) -> dict:  # strength -> LinearHead
     "Multinomial logistic regression with an L2 penalty on standardised inputs. Raises `HeadError`, also where it does not converge"
@@ -101,12 +101,13 @@ def fit_logistic(
     mean, deviation, z = _scale(vectors)
     seen, targets = _seen(targets)[0], np.asarray(targets)
     (x, widen), heads = narrow(z), {}
-    for strength in strengths:
-        found = LogisticRegression(C=strength / copies, solver="newton-cg", tol=tolerance, max_iter=steps)
+    found = LogisticRegression(solver="newton-cg", tol=tolerance, max_iter=steps, warm_start=True)
+    for strength in sorted(strengths):  # each search begins where the one before has ended
+        found.set_params(C=strength / copies)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whether it converged is measured
             found.fit(x, targets)
-        if (steep := slope(found, x, targets)) > max(1e-6, tolerance):
+        if (steep := slope(found, x, targets)) > 10 * tolerance:
             raise HeadError(f"logistic regression with C {strength} did not converge in {steps} steps (slope {steep:.0e}); give a smaller C")
         weight, bias = np.zeros((n_labels, z.shape[1])), np.full(n_labels, -np.inf)
         if len(seen) == 2: weight[seen[1]], bias[seen] = widen(found.coef_)[0], [0, found.intercept_[0]]
