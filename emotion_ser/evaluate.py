@@ -146,9 +146,9 @@ def interval_groups(
     many = len(set(groups))
     name = ("actor" if known else "clip") + "s" * (many != 1)
     if many < 2: return groups, f"{many} {name}, none: {'one' if many else 'no'} speaker" + "'s clips say nothing about others" * many
-    if many < FEW_GROUPS: how = "jackknife with t quantiles, as there are few"
-    else: how = "percentile bootstrap, 2000 draws" + ", a little narrow (about 93% with 24 groups)" * (many < 50)
-    return groups, f"{many} {name}, 95%, {how}" + "; no speakers are known, and clips of one voice are no independent witnesses" * (not known)
+    if many < FEW_GROUPS: how = "jackknife with t quantiles (covers about 94%)"
+    else: how = "percentile bootstrap of 2000 draws" + " (with 24 groups it covers about 92%)" * (many < 50)
+    return groups, f"{many} {name}, 95%, {how}" + "; speakers are not known, and clips of one voice are no independent witnesses" * (not known)
 
 # %% ../nbs/05_evaluate.ipynb #interval_text
 def interval_text(
