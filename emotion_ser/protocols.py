@@ -329,6 +329,12 @@ class EvaluationConfig:
         if self.repeats < 1: raise ValueError(f"{self.repeats} repeats: give one or more")
 
     @property
+    def splitting(self) -> str:
+        "Its protocol. Raises `ValueError` while none is settled"
+        if self.protocol is None: raise ValueError("no protocol yet: `choose_corpus` settles it")
+        return self.protocol
+
+    @property
     def command(self) -> str:
         "The command that makes this run"
         options = [f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
@@ -370,7 +376,7 @@ def gather(
 ):  # `Material`, the encoder
     "Embed a corpus, and its training copies, with every layer and statistic. Raises `CorpusError` and `EncoderError`"
     if manifest is None: manifest, config = choose_corpus(config, report)
-    outer_splits(manifest, config.protocol, config.seed, config.repeats)  # fail early, before the long work
+    outer_splits(manifest, config.splitting, config.seed, config.repeats)  # fail early, before the long work
     encoder = load_encoder(config.encoder, "all", "functionals" if config.encoder == "acoustic" else "mean+std+speech")
     config.grids(encoder)
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}"
@@ -537,7 +543,7 @@ def run_evaluation(
     with run_folder(out) as kept_in:
         manifest, config = choose_corpus(config, report)
         material, encoder = gather(config, cache_dir, report, progress, manifest)
-        splits = outer_splits(material.manifest, config.protocol, config.seed, config.repeats)
+        splits = outer_splits(material.manifest, config.splitting, config.seed, config.repeats)
         report_gaps(material.manifest, splits, report)
         grid = list(dict.fromkeys(sum(config.grids(encoder), [])))
         report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")
