@@ -475,11 +475,14 @@ def _drop_copies(manifest, report):
 # %% ../nbs/00_data.ipynb #clip_name
 def clip_name(
     clip,  # a row of a manifest, from `itertuples`
-) -> str:  # for example `call1 0.8 to 1.6 s (line 3)`
-    "What a report calls a clip: its file's name, where it lies in it, and its line in the list"
-    start, end, line = (getattr(clip, name, np.nan) for name in ("start", "end", "line"))
-    where = "" if pd.isna(start) and pd.isna(end) else f" {0 if pd.isna(start) else start:g} to {'the end' if pd.isna(end) else f'{end:g} s'}"
-    return printable(f"{Path(clip.path).stem}{where}" + ("" if pd.isna(line) else f" (line {line})"))
+) -> str:  # for example `03-01-03-01-02-01-07`, `mine/call1.wav 0.8 to 1.6 s (line 3)`
+    "What a report calls a clip: RAVDESS's name, or the end of its path; where it lies in it, and its line in the list"
+    path = Path(clip.path)
+    name = path.stem if parse_name(path.stem) else "/".join(path.parts[-3:])
+    start, end, line = (getattr(clip, column, np.nan) for column in ("start", "end", "line"))
+    if not (pd.isna(start) and pd.isna(end)):
+        name += f" {0 if pd.isna(start) else start:g} to {'the end' if pd.isna(end) else f'{end:g} s'}"
+    return printable(name + ("" if pd.isna(line) else f" (line {line})"))
 
 # %% ../nbs/00_data.ipynb #report_twins
 def report_twins(

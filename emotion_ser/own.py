@@ -37,7 +37,7 @@ def one_spelling(
     written = Counter(row[column] for row in rows if row[column] is not None)
     spellings = defaultdict(Counter)
     for name, n in written.items(): spellings[clean_name(name).casefold()][clean_name(name)] += n
-    best = {key: max(sorted(found), key=found.get) for key, found in spellings.items()}
+    best = {key: max(sorted(found), key=lambda name: (found[name], name.islower())) for key, found in spellings.items()}
     for key, found in spellings.items():
         others = [f"{name} ({n})" for name, n in sorted(found.items()) if name != best[key]]
         forms = sum(clean_name(name) == best[key] for name in written)
