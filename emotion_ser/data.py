@@ -6,8 +6,8 @@
 __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS',
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
            'LeftOut', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds', 'report_left_out',
-           'audio_files', 'stretch_content', 'stretch_facts', 'as_table', 'with_facts', 'sample_hash', 'same_sounds',
-           'with_sound', 'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download',
+           'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash', 'same_sounds', 'with_sound',
+           'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download',
            'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column', 'Split',
            'random_split', 'actor_split', 'make_split', 'plot_split']
 
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile as sf
-from .audio import FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file, open_recording, opened_file
+from .audio import FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file, open_recording, opened_file, path_text, read_audio
 from .core import default_cache, printable, read_table, record, report_list, versions
 
 # %% ../nbs/00_data.ipynb #corpuserror
@@ -190,7 +190,7 @@ def _move_into_place(made, folder):
 # %% ../nbs/00_data.ipynb #_mp3
 def _mp3(source, seconds):
     "The first seconds of a sound, MP3-encoded, as a data URL; `source` is a path or (samples, rate)"
-    samples, rate = sf.read(source, dtype="float32") if isinstance(source, (str, Path)) else source
+    samples, rate = read_audio(source)[:2] if isinstance(source, (str, Path)) else source
     samples, out = np.asarray(samples)[: int(seconds * rate)], io.BytesIO()
     if samples.ndim == 2: samples = samples.mean(axis=1)  # MP3 holds two channels and 48 kHz at most
     if rate > 48000:
@@ -369,18 +369,6 @@ def stretch_facts(
     return dict(facts, duration=frames / rate, content=stretch_content(content, start, end),
                 start=start, end=end, recording=content, whole=facts["duration"])
 
-# %% ../nbs/00_data.ipynb #as_table
-def as_table(
-    rows: list[dict],
-) -> pd.DataFrame:
-    "Rows as a table. A column with a name that is not Unicode text (a file's may be any bytes) holds plain Python strings"
-    columns = {}
-    for column in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(column) for row in rows]
-        try: columns[column] = pd.Series(values)
-        except UnicodeEncodeError: columns[column] = pd.Series(values, dtype=object)
-    return pd.DataFrame(columns)
-
 # %% ../nbs/00_data.ipynb #with_facts
 def with_facts(
     rows: list[dict],  # each with a path; with start and end if it is a stretch, with its line if it stands in a list
@@ -389,6 +377,7 @@ def with_facts(
     "The rows as a table, each with its file's facts; files that are not audio are told of and left out. Raises `CorpusError`"
     good, bad, known = [], [], {}
     for row in rows:
+        row = dict(row, path=path_text(row["path"]))  # a name may be bytes that are no characters
         path, line = row["path"], f"line {row['line']}: " if "line" in row else ""
         try:
             facts = known[path] if path in known else known.setdefault(path, clip_facts(path))
@@ -397,7 +386,7 @@ def with_facts(
         except (CorpusError, AudioError) as error: bad.append(printable(f"{line}{error}"))
     if not good: raise CorpusError(f"no clip can be read; the first of {len(bad)}: {(bad or ['the list is empty'])[0]}")
     if bad: report_list(report, "left out, cannot be read", bad)
-    table = as_table(good)
+    table = pd.DataFrame(good)
     table.attrs["left_out"] = bad
     return table
 

@@ -266,9 +266,8 @@ def find_file(
     folder: Path,  # of the list
     path: str,  # as the list writes it
 ) -> str:
-    "The file that a list means: as it is written, else in another Unicode form, with a Windows path's slashes, or with bytes that are no characters"
+    "The file that a list means: as it is written, else in another Unicode form, with a Windows path's slashes, or in Windows-1252"
     forms = [path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")), path.replace("\\", "/"),
-             re.sub(r"\\udc([89a-f][0-9a-f])", lambda byte: chr(int(f"dc{byte[1]}", 16)), path),
              os.fsdecode(path.encode("cp1252", errors="replace"))]
     return str(folder / next((form for form in forms if os.path.lexists(folder / form)), path))
 
@@ -359,6 +358,7 @@ def question_names(
     shared = Counter(word for label in labels for word in emotion_words(label))
     if sum(n > 1 for n in shared.values()) > 1:
         asked.append(f"several labels speak of one emotion ({some(label for label in labels if any(shared[word] > 1 for word in emotion_words(label)))}); is a speaker, or something else, part of the label?")
+    if len(labels) > 10 and 2 * len(labels) > len(manifest): asked.append(f"{len(manifest)} clips have {len(labels)} labels ({some(labels)}); are they labels?")
     return asked
 
 # %% ../nbs/00b_own.ipynb #question_files
