@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS',
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
-           'LeftOut', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds', 'report_left_out',
-           'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash', 'same_sounds', 'with_sound',
-           'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download',
-           'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column', 'Split',
-           'random_split', 'actor_split', 'make_split', 'plot_split']
+           'LeftOut', 'printed', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds',
+           'report_left_out', 'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash',
+           'same_sounds', 'with_sound', 'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess',
+           'sole_download', 'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column',
+           'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile as sf
 from .audio import FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file, open_recording, opened_file, path_text, read_audio
-from .core import default_cache, printable, read_table, record, report_list, versions
+from .core import default_cache, printable, report_list
 
 # %% ../nbs/00_data.ipynb #corpuserror
 EMOTIONS = ["neutral", "calm", "happy", "sad",
@@ -236,6 +237,13 @@ class LeftOut(NamedTuple):
 LEFT_OUT = dict(unlisted="left out, cannot be listed", odd="left out, not files that can be read", again="left out, links to folders read already",
                 hidden="left out, hidden", other="not read")  # as they are reported
 
+# %% ../nbs/00_data.ipynb #printed
+def printed(
+    report,  # called with each sentence
+):  # the same, for sentences that may hold names of any kind
+    "Report sentences that are safe to show, whatever files and labels are called"
+    return lambda sentence: report(printable(sentence))
+
 # %% ../nbs/00_data.ipynb #kind_of
 def kind_of(
     entry,  # an `os.DirEntry`
@@ -243,7 +251,7 @@ def kind_of(
     "What a path leads to, links followed"
     try: mode = entry.stat().st_mode
     except FileNotFoundError: return "a link to nothing" if entry.is_symlink() else "gone meanwhile"
-    except OSError as error: return error.strerror.lower()
+    except OSError as error: return str(error.strerror).lower()
     kinds = {stat.S_ISDIR: "folder", stat.S_ISREG: "file", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((kind for is_kind, kind in kinds.items() if is_kind(mode)), "a device")
 
@@ -270,7 +278,9 @@ def walk_folder(
     folder: Path,
 ) -> tuple[list[Path], list[LeftOut]]:  # every file, and what is in the way
     "All files below a folder, links followed. A folder is read once: what it holds itself first, then what links lead to"
-    files, left_out, folders, links, seen = [], [], deque([folder]), deque(), {}
+    files: list[Path] = []
+    left_out: list[LeftOut] = []
+    folders, links, seen = deque([folder]), deque[Path](), dict[tuple, Path]()
     for above in folder.resolve().parents: seen[(status := os.stat(above)).st_dev, status.st_ino] = above
     while folders or links:
         for entry in list_folder(folders.popleft() if folders else links.popleft(), seen, left_out):
@@ -287,7 +297,7 @@ def find_audio(
     "What a folder holds to listen to, and what is left out: `report_left_out` tells it. Raises `CorpusError`"
     folder = Path(folder)
     try: is_folder = folder.is_dir()
-    except OSError as error: raise CorpusError(f"{folder}: cannot be reached ({error.strerror.lower()})") from None
+    except OSError as error: raise CorpusError(f"{folder}: cannot be reached ({str(error.strerror).lower()})") from None
     if not is_folder: raise CorpusError(f"{folder}: no such folder; `emotion_ser download ravdess` fetches the corpus")
     found, left_out = walk_folder(folder)
     is_hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -305,8 +315,8 @@ def count_kinds(
     top: int = 10,  # how many kinds are told
 ) -> str:  # for example `12 .m4a (...), 3 .txt, 1 without a suffix`
     "How many files of which suffix, and how those that ffmpeg reads are converted"
-    kinds = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths)
-    kinds = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    counts = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths)
+    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
     convert = " (ffmpeg is not on the path; `ffmpeg -i in{0} out.wav` converts one)"
     told = [f"{n} {kind}" + convert.format(kind) * (kind in FFMPEG_SUFFIXES) for kind, n in kinds[:top]]
     if rest := sum(n for _, n in kinds[top:]): told.append(f"{rest} of other kinds")
@@ -319,12 +329,13 @@ def report_left_out(
     folder: str | Path = "",  # names are told from here on
 ):
     "Tell what is left out: how many, and the first names with their reasons"
-    name = lambda path: printable(path.relative_to(folder) if folder and path != Path(folder) else path)
+    tell = printed(report)
+    name = lambda path: path.relative_to(folder) if folder and path != Path(folder) else path
     for why, heading in LEFT_OUT.items():
         these = [gone for gone in left_out if gone.why == why]
-        if these and why == "other": report(printable(f"{heading}: {count_kinds([gone.path for gone in these])}"))
-        elif these and why == "hidden": report(f"{heading}: {len(these)}")
-        elif these: report_list(report, heading, [printable(f"{name(gone.path)}: {gone.detail}") for gone in these])
+        if these and why == "other": tell(f"{heading}: {count_kinds([gone.path for gone in these])}")
+        elif these and why == "hidden": tell(f"{heading}: {len(these)}")
+        elif these: report_list(tell, heading, [f"{name(gone.path)}: {gone.detail}" for gone in these])
 
 # %% ../nbs/00_data.ipynb #audio_files
 def audio_files(
@@ -333,7 +344,7 @@ def audio_files(
 ) -> list[Path]:  # sorted; hidden files and folders (and macOS's `._` shadows) left out
     "Every file of a folder that can be read as audio. Raises `CorpusError`"
     files, left_out = find_audio(folder)
-    told = []
+    told: list[str] = []
     report_left_out(left_out, told.append, folder)
     if not files:
         there = f" ({'; '.join(map(str.strip, told))})" * bool(told)
@@ -375,7 +386,7 @@ def with_facts(
     report,  # called with each sentence
 ) -> pd.DataFrame:  # `.attrs["left_out"]` are the reasons
     "The rows as a table, each with its file's facts; files that are not audio are told of and left out. Raises `CorpusError`"
-    good, bad, known = [], [], {}
+    report, good, bad, known = printed(report), [], [], dict[str, dict]()
     for row in rows:
         row = dict(row, path=path_text(row["path"]))  # a name may be bytes that are no characters
         path, line = row["path"], f"line {row['line']}: " if "line" in row else ""
@@ -403,7 +414,8 @@ def sample_hash(
         digest = hashlib.blake2b(str(clip.rate).encode(), digest_size=16)
         for block in islice(clip.blocks, 1 if seconds < 10 else None):
             one = (block == block[:, :1]).all()  # all channels are
-            digest.update((block[:, 0] if one else block.mean(axis=1, dtype=np.float32)) + np.float32(0))
+            mono = block[:, 0] if one else block.mean(axis=1, dtype=np.float32)
+            digest.update((mono + np.float32(0)).tobytes())  # 0 for -0 too
     return digest.hexdigest()
 
 # %% ../nbs/00_data.ipynb #same_sounds
@@ -411,18 +423,20 @@ def same_sounds(
     manifest: pd.DataFrame,  # with path, content, sampling_rate, duration and, for stretches, start and end
 ) -> tuple[dict, dict]:  # content -> the least content of those that sound the same; content -> why it cannot be decoded
     "Which clips have the same samples. Of each only as much is decoded as it takes to tell it from the others"
-    clips = manifest.drop_duplicates("content").reindex(columns=["path", "start", "end", "content", "sampling_rate", "duration"])
-    left = {clip.content: (clip, (clip.sampling_rate, round(clip.duration * clip.sampling_rate))) for clip in clips.itertuples()}
+    columns = ["path", "start", "end", "content", "sampling_rate", "duration"]
+    clips = {clip.content: clip for clip in manifest.drop_duplicates("content").reindex(columns=columns).itertuples()}
+    known = {content: [clip.sampling_rate, round(clip.duration * clip.sampling_rate)] for content, clip in clips.items()}
     wrong = {}
     for seconds in (0.1, 1.0, np.inf):
-        shared = Counter(about for _, about in left.values())
-        alike, left = {c: found for c, found in left.items() if shared[found[1]] > 1}, {}
-        for content, (clip, about) in alike.items():
-            try: left[content] = clip, (*about, sample_hash(clip.path, clip.start, clip.end, seconds))
+        shared = Counter(map(tuple, known.values()))
+        for content in [content for content, about in known.items() if shared[tuple(about)] > 1]:
+            clip = clips[content]
+            try: known[content].append(sample_hash(clip.path, clip.start, clip.end, seconds))
             except AudioError as error: wrong[content] = str(error)
-    least = {}
-    for content, (_, about) in sorted(left.items()): least.setdefault(about, content)
-    return {content: least[about] for content, (_, about) in left.items()}, wrong
+        known = {content: about for content, about in known.items() if content not in wrong}
+    least: dict[tuple, str] = {}
+    for content, about in sorted(known.items()): least.setdefault(tuple(about), content)
+    return {content: least[tuple(about)] for content, about in known.items()}, wrong
 
 # %% ../nbs/00_data.ipynb #with_sound
 def with_sound(
@@ -535,6 +549,7 @@ def prepare_ravdess(
     report=print,  # called with each sentence worth telling: files left out, copies, twins, missing clips
 ) -> pd.DataFrame:  # one row per clip, sorted by name; columns: `COLUMNS`; `.attrs["corpus"]` names the corpus
     "A RAVDESS folder's manifest: a row per speech clip. Raises `CorpusError` if there is nothing to learn from"
+    report = printed(report)
     files, left_out = find_audio(folder)
     films = [gone for gone in left_out if gone.why == "other" and parse_name(gone.path.stem)]  # named as RAVDESS's videos are
     report_left_out([gone for gone in left_out if gone not in films], report, folder)
@@ -787,8 +802,10 @@ def plot_split(
     return ax
 
 # %% ../nbs/00_data.ipynb #moved
+MOVED = dict(load_corpus="own", prepare_folder="own", versions="core", record="core")
+
+
 def __getattr__(name):
-    "`load_corpus` and `prepare_folder` moved to `own`"
-    if name not in ("load_corpus", "prepare_folder"): raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from emotion_ser import own
-    return getattr(own, name)
+    "What moved to another notebook is still found here"
+    if name not in MOVED: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"emotion_ser.{MOVED[name]}"), name)

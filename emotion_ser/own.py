@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EMOTION_WORDS', 'PART', 'ALIASES', 'CORPORA', 'SPEAKER', 'clean_name', 'one_spelling', 'emotion_words',
-           'speak_of_emotions', 'refuse_parts', 'without_parts', 'without_wrapper', 'some', 'question_tree',
-           'read_tree', 'decode_list', 'column_roles', 'read_cells', 'row_faults', 'to_seconds', 'row_stretch',
-           'find_file', 'describe_roles', 'read_list', 'overlap_chains', 'with_overlaps', 'question_names',
-           'question_files', 'warn_of_voices', 'understood', 'prepare_folder', 'load_corpus']
+           'speak_of_emotions', 'mostly_parts', 'refuse_parts', 'without_parts', 'without_wrapper', 'some',
+           'question_tree', 'read_tree', 'decode_list', 'column_roles', 'read_cells', 'row_faults', 'to_seconds',
+           'row_stretch', 'find_file', 'describe_roles', 'read_list', 'overlap_chains', 'with_overlaps',
+           'question_names', 'question_files', 'warn_of_voices', 'understood', 'prepare_folder', 'load_corpus']
 
 # %% ../nbs/00b_own.ipynb #cell-0dab2c
 import codecs, csv, io, os, re, unicodedata
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from .audio import AudioError, open_file
 from .core import default_cache, printable, report_list, unquote_cell
-from .data import (COLUMNS, EMOTIONS, CorpusError, audio_files, corpus_name, download_ravdess, find_audio, first_of, label_names,
-                              make_sample_corpus, parse_name, prepare_ravdess, report_twins, same_sounds, with_facts, with_sound)
+from .data import (COLUMNS, CorpusError, audio_files, corpus_name, download_ravdess, find_audio, first_of, label_names,
+                              make_sample_corpus, parse_name, prepare_ravdess, printed, report_twins, same_sounds, with_facts, with_sound)
 
 # %% ../nbs/00b_own.ipynb #clean_name
 def clean_name(
@@ -35,7 +35,7 @@ def one_spelling(
 ):
     "Clean a column's names and join those that differ in capitals alone into the most frequent spelling"
     written = Counter(row[column] for row in rows if row[column] is not None)
-    spellings = defaultdict(Counter)
+    spellings: dict[str, Counter] = defaultdict(Counter)
     for name, n in written.items(): spellings[clean_name(name).casefold()][clean_name(name)] += n
     best = {key: max(sorted(found), key=lambda name: (found[name], name.islower())) for key, found in spellings.items()}
     for key, found in spellings.items():
@@ -58,7 +58,7 @@ EMOTION_WORDS = frozenset("""
 
 def emotion_words(
     name: str,  # of a folder or a file
-) -> set[str]:  # which of `EMOTION_WORDS` are in it
+) -> frozenset[str]:  # which of `EMOTION_WORDS` are in it
     "The emotions that a name speaks of"
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", name).casefold())
     return EMOTION_WORDS & {*words}
@@ -75,13 +75,20 @@ PART = re.compile(r"(train|dev|devel|val|valid|test|eval|held?[-_ ]?out)(ing|ati
                   r"|(fold|split|cv)[-_ ]*\d+", re.IGNORECASE)  # of a corpus: how its authors divided it
 
 
+def mostly_parts(
+    names,  # of folders, or labels
+) -> list[str]:  # those that are names of parts, if they are at least half of all
+    "Whether names are those of the parts of a divided corpus"
+    parts = sorted({name for name in names if PART.fullmatch(name)})
+    return parts if 2 * len(parts) >= len({*names}) else []
+
+
 def refuse_parts(
     names,  # of what would be labels
     source: Path,
 ):
     "Raise `CorpusError` where the labels are the parts of a divided corpus"
-    parts = sorted({name for name in names if PART.fullmatch(name)})
-    if 2 * len(parts) >= len({*names}) > 0 and parts:
+    if parts := mostly_parts(names):
         raise CorpusError(f"{source}: {', '.join(parts[:5])} would be labels, but they are names of the parts of a corpus; "
                           "give one part whose folders are the labels, or a CSV of path, label and speaker")
 
@@ -106,8 +113,7 @@ def without_wrapper(
     "The folders without a first one that everything lies in, where the labels are further in"
     names = lambda level: {found[level] for found in folders if len(found) > level}
     while len(names(0)) == 1 and min(map(len, folders)) > 1 and not speak_of_emotions(names(0)):
-        divided = all(map(PART.fullmatch, names(1)))
-        if not (divided or speak_of_emotions(names(1)) or names(2) and speak_of_emotions(names(2))): break
+        if not (mostly_parts(names(1)) or speak_of_emotions(names(1)) or names(2) and speak_of_emotions(names(2))): break
         report(f"everything lies in {', '.join(names(0))}: read from there on")
         folders = [found[1:] for found in folders]
     return folders
@@ -213,7 +219,7 @@ def read_cells(
         for row in reader:
             if any(cell.strip() for cell in row): rows.append((reader.line_num + skipped, [unquote_cell(cell.strip()) for cell in row]))
     except csv.Error as error: raise CorpusError(f"{name}: line {reader.line_num + skipped}: not a readable CSV ({error}); is a quotation mark missing or too many?") from None
-    if len(rows) < 2: raise CorpusError(f"{name}: the list is empty" + f" but for a first line, {', '.join(rows[0][1])}" * bool(rows))
+    if len(rows) < 2: raise CorpusError(f"{name}: the list is empty" + "".join(f" but for a first line, {', '.join(cells)}" for _, cells in rows))
     return rows[0][1], rows[1:]
 
 # %% ../nbs/00b_own.ipynb #row_faults
@@ -409,14 +415,14 @@ def prepare_folder(
     report=print,  # called with each sentence worth telling
 ) -> pd.DataFrame:  # as `prepare_ravdess` gives; intensity, statement, repetition and gender are not known; start and end where the list has them
     "The manifest of your own corpus. Raises `CorpusError`"
-    source = Path(source)
+    source, report = Path(source), printed(report)
     rows, layout = read_list(source, report) if source.is_file() else read_tree(source, report)
     for column in ("emotion", "actor"): one_spelling(rows, column, report)
     refuse_parts({row["emotion"] for row in rows}, source)
     manifest = with_sound(with_facts(rows, report), report)
     manifest = manifest.sort_values(["path", *(["start"] if "start" in manifest else [])], ignore_index=True)
     again = manifest.duplicated(["sound", "emotion", "actor"])
-    if again.any(): report_list(report, "left out, exact copies", list(map(printable, manifest.path[again])))
+    if again.any(): report_list(report, "left out, exact copies", manifest.path[again].tolist())
     kept = manifest[~again].reset_index(drop=True)
     report_twins(kept, report)
     if "start" in kept: kept = with_overlaps(kept, report)
@@ -446,5 +452,5 @@ def load_corpus(
     files = find_audio(place)[0] if is_folder else []
     named = sum(parse_name(path.stem) is not None for path in files)
     manifest = (prepare_ravdess if 2 * named > len(files) else prepare_folder)(place, report)
-    report(understood(manifest))
+    printed(report)(understood(manifest))
     return manifest
