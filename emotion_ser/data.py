@@ -7,9 +7,9 @@ __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', '
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
            'LeftOut', 'printed', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds',
            'report_left_out', 'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash',
-           'same_sounds', 'with_sound', 'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess',
-           'sole_download', 'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column',
-           'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
+           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'clip_name', 'report_twins',
+           'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions', 'label_names',
+           'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
@@ -418,43 +418,60 @@ def sample_hash(
             digest.update((mono + np.float32(0)).tobytes())  # 0 for -0 too
     return digest.hexdigest()
 
+# %% ../nbs/00_data.ipynb #among_equals
+def among_equals(
+    clips: dict,  # content -> clip
+    about: dict,  # content -> what is known of its sound so far
+    whole: set,  # the contents that are whole files
+) -> dict:  # those of which another, one of the two a whole file, may have the same sound
+    "Leave out what cannot be equal to anything. Stretches alone are told apart by where they lie"
+    shared, files = Counter(about[c] for c in clips), {about[c] for c in clips if c in whole}
+    return {content: clip for content, clip in clips.items() if shared[about[content]] > 1 and about[content] in files}
+
 # %% ../nbs/00_data.ipynb #same_sounds
 def same_sounds(
     manifest: pd.DataFrame,  # with path, content, sampling_rate, duration and, for stretches, start and end
 ) -> tuple[dict, dict]:  # content -> the least content of those that sound the same; content -> why it cannot be decoded
-    "Which clips have the same samples. Of each only as much is decoded as it takes to tell it from the others"
+    "Which files have the same samples, and which stretches those of a file. Only as much is decoded as it takes to tell them apart"
     columns = ["path", "start", "end", "content", "sampling_rate", "duration"]
-    clips = {clip.content: clip for clip in manifest.drop_duplicates("content").reindex(columns=columns).itertuples()}
-    known = {content: [clip.sampling_rate, round(clip.duration * clip.sampling_rate)] for content, clip in clips.items()}
-    wrong = {}
+    left = {clip.content: clip for clip in manifest.drop_duplicates("content").reindex(columns=columns).itertuples()}
+    about = {content: (clip.sampling_rate, round(clip.duration * clip.sampling_rate)) for content, clip in left.items()}
+    whole, wrong = {c for c, clip in left.items() if pd.isna(clip.start) and pd.isna(clip.end)}, dict[str, str]()
     for seconds in (0.1, 1.0, np.inf):
-        shared = Counter(map(tuple, known.values()))
-        for content in [content for content, about in known.items() if shared[tuple(about)] > 1]:
-            clip = clips[content]
-            try: known[content].append(sample_hash(clip.path, clip.start, clip.end, seconds))
+        left = among_equals(left, about, whole)
+        for content, clip in left.items():
+            try: about[content] += sample_hash(clip.path, clip.start, clip.end, seconds),
             except AudioError as error: wrong[content] = str(error)
-        known = {content: about for content, about in known.items() if content not in wrong}
-    least: dict[tuple, str] = {}
-    for content, about in sorted(known.items()): least.setdefault(tuple(about), content)
-    return {content: least[tuple(about)] for content, about in known.items()}, wrong
+        left = {content: clip for content, clip in left.items() if content not in wrong}
+    least = dict[tuple, str]()
+    for content in sorted(left): least.setdefault(about[content], content)
+    return {content: least[about[content]] for content in left}, wrong
+
+# %% ../nbs/00_data.ipynb #sound_column
+def sound_column(
+    manifest: pd.DataFrame,
+) -> str:  # `sound`; `content` where samples were not compared
+    "The column whose values no split may divide"
+    return "sound" if "sound" in manifest else "content"
 
 # %% ../nbs/00_data.ipynb #with_sound
 def with_sound(
-    manifest: pd.DataFrame,
+    manifest: pd.DataFrame,  # if it has a `sound` already, clips with the same need not be compared
     report,  # called with each sentence
 ) -> pd.DataFrame:  # with a column `sound`: equal where the samples are; without the clips that cannot be decoded
     "Find the clips that are one recording, whatever their bytes. Raises `CorpusError`"
-    same, wrong = same_sounds(manifest)
-    table = manifest.assign(sound=[same.get(content, content) for content in manifest.content])
+    known = manifest[sound_column(manifest)].tolist()
+    same, wrong = same_sounds(manifest.assign(content=known))
+    table = manifest.assign(sound=[same.get(sound, sound) for sound in known])
     if not wrong: return table
-    bad = [printable(wrong[content]) for content in table.content if content in wrong]
+    bad = [printable(wrong[sound]) for sound in known if sound in wrong]
     report_list(report, "left out, cannot be read", bad)
-    table = table[~table.content.isin(wrong)].reset_index(drop=True)
+    table = table[[sound not in wrong for sound in known]].reset_index(drop=True)
     if not len(table): raise CorpusError(f"no clip can be read; the first of {len(bad)}: {bad[0]}")
     table.attrs["left_out"] = [*manifest.attrs.get("left_out", []), *bad]
     return table
 
-# %% ../nbs/00_data.ipynb #_drop_copies
+# %% ../nbs/00_data.ipynb #first_of
 def first_of(
     reasons: list[str],
     top: int = 10,  # how many are told
@@ -462,7 +479,7 @@ def first_of(
     "The first reasons, and how many more there are"
     return "; ".join(reasons[:top]) + (f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else "")
 
-
+# %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):
     "One row per clip name: the copy that lies highest in the folder"
     table = manifest.assign(name=[Path(path).stem for path in manifest.path], depth=[len(Path(path).parts) for path in manifest.path])
@@ -516,11 +533,11 @@ def _report_missing(manifest, report):
     if clips:
         report(f"clips missing: {len(clips)} ({', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''})")
 
-# %% ../nbs/00_data.ipynb #corpus_name
+# %% ../nbs/00_data.ipynb #columns
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
            "sampling_rate", "channels", "content", "sound"]
 
-
+# %% ../nbs/00_data.ipynb #corpus_name
 def corpus_name(
     folder: str | Path,  # or a file
     otherwise: str,  # the name of a corpus that is none of ours
@@ -644,7 +661,7 @@ def select_emotions(
         raise CorpusError("one emotion cannot be told apart from itself: name two or more")
     return manifest[manifest.emotion.isin(emotions)].reset_index(drop=True)
 
-
+# %% ../nbs/00_data.ipynb #label_names
 def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its emotions, then the rest by name
     "The labels of a corpus, in the order that every table and matrix of this study uses"
     found = set(manifest.emotion)
@@ -681,13 +698,6 @@ def list_recordings(
     said = lambda about: repr(sorted((k, str(v)) for k, v in about.items())).encode()
     return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(found[path]), digest_size=16).hexdigest())
                          for path in seen])
-
-# %% ../nbs/00_data.ipynb #sound_column
-def sound_column(
-    manifest: pd.DataFrame,
-) -> str:  # `sound`; `content` where samples were not compared
-    "The column whose values no split may divide"
-    return "sound" if "sound" in manifest else "content"
 
 # %% ../nbs/00_data.ipynb #split
 @dataclass(frozen=True, eq=False)
