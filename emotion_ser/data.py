@@ -7,9 +7,9 @@ __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', '
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
            'LeftOut', 'printed', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds',
            'report_left_out', 'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash',
-           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'clip_name', 'report_twins',
-           'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions', 'label_names',
-           'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
+           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'clip_name', 'twins_conflict',
+           'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions',
+           'label_names', 'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
@@ -24,7 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile as sf
-from .audio import FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file, open_recording, opened_file, path_text, read_audio
+from .audio import (FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file,
+                               open_recording, opened_file, path_text, read_audio)
 from .core import default_cache, printable, report_list
 
 # %% ../nbs/00_data.ipynb #corpuserror
@@ -223,7 +224,8 @@ def clip_facts(
             content = content_hash(file)
             with opened_file(file, str(path)) as found:
                 frames = frames_of(found, 0.0, None)[1]
-                return dict(duration=frames / found.rate, sampling_rate=found.rate, channels=found.channels, content=content)
+                return dict(duration=frames / found.rate, sampling_rate=found.rate, channels=found.channels,
+                            content=content)
     except (AudioError, OSError) as error: raise CorpusError(str(error)) from None
 
 # %% ../nbs/00_data.ipynb #left_out
@@ -234,8 +236,9 @@ class LeftOut(NamedTuple):
     detail: str = ""  # the reason, where there is more to say
 
 
-LEFT_OUT = dict(unlisted="left out, cannot be listed", odd="left out, not files that can be read", again="left out, links to folders read already",
-                hidden="left out, hidden", other="not read")  # as they are reported
+LEFT_OUT = dict(unlisted="left out, cannot be listed", odd="left out, not files that can be read",
+                again="left out, links to folders read already", hidden="left out, hidden",
+                other="not read")  # as they are reported
 
 # %% ../nbs/00_data.ipynb #printed
 def printed(
@@ -370,7 +373,7 @@ def stretch_facts(
     facts: dict,  # of the whole file, from `clip_facts`
     start: float,  # s; NaN: the beginning
     end: float,  # s; NaN: the end
-) -> dict:  # the same of the stretch, with start and end (NaN where it is the whole file) and of the file: `recording`, its content, and `whole`, its duration
+) -> dict:  # of the stretch; with start and end (NaN if it is all); of the file its content, `recording`, and duration, `whole`
     "What a file says of one of its stretches. Raises `AudioError` if it lies outside"
     rate, content = facts["sampling_rate"], facts["content"]
     whole = Opened(str(path), rate, facts["channels"], round(facts["duration"] * rate), None)
@@ -385,7 +388,7 @@ def with_facts(
     rows: list[dict],  # each with a path; with start and end if it is a stretch, with its line if it stands in a list
     report,  # called with each sentence
 ) -> pd.DataFrame:  # `.attrs["left_out"]` are the reasons
-    "The rows as a table, each with its file's facts; files that are not audio are told of and left out. Raises `CorpusError`"
+    "The rows as a table, with each file's facts; what is not audio is told and left out. Raises `CorpusError`"
     report, good, bad, known = printed(report), [], [], dict[str, dict]()
     for row in rows:
         row = dict(row, path=path_text(row["path"]))  # a name may be bytes that are no characters
@@ -432,10 +435,11 @@ def among_equals(
 def same_sounds(
     manifest: pd.DataFrame,  # with path, content, sampling_rate, duration and, for stretches, start and end
 ) -> tuple[dict, dict]:  # content -> the least content of those that sound the same; content -> why it cannot be decoded
-    "Which files have the same samples, and which stretches those of a file. Only as much is decoded as it takes to tell them apart"
+    "Which files have the same samples, and which stretches those of a file; decoded as far as it takes to tell"
     columns = ["path", "start", "end", "content", "sampling_rate", "duration"]
     left = {clip.content: clip for clip in manifest.drop_duplicates("content").reindex(columns=columns).itertuples()}
-    about = {content: (clip.sampling_rate, round(clip.duration * clip.sampling_rate)) for content, clip in left.items()}
+    about: dict[str, tuple] = {content: (clip.sampling_rate, round(clip.duration * clip.sampling_rate))
+                               for content, clip in left.items()}
     whole, wrong = {c for c, clip in left.items() if pd.isna(clip.start) and pd.isna(clip.end)}, dict[str, str]()
     for seconds in (0.1, 1.0, np.inf):
         left = among_equals(left, about, whole)
@@ -477,12 +481,14 @@ def first_of(
     top: int = 10,  # how many are told
 ) -> str:  # for an error's one sentence
     "The first reasons, and how many more there are"
-    return "; ".join(reasons[:top]) + (f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else "")
+    more = f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else ""
+    return "; ".join(reasons[:top]) + more
 
 # %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):
     "One row per clip name: the copy that lies highest in the folder"
-    table = manifest.assign(name=[Path(path).stem for path in manifest.path], depth=[len(Path(path).parts) for path in manifest.path])
+    paths = list(map(Path, manifest.path))
+    table = manifest.assign(name=[path.stem for path in paths], depth=[len(path.parts) for path in paths])
     several = table.drop_duplicates(["name", "sound"])
     several = several[several.duplicated("name", keep=False)]
     differ = [" and ".join(same.path) for _, same in several.groupby("name")]
@@ -504,6 +510,16 @@ def clip_name(
         name += f" {0 if pd.isna(start) else start:g} to {'the end' if pd.isna(end) else f'{end:g} s'}"
     return printable(name + ("" if pd.isna(line) else f" (line {line})"))
 
+# %% ../nbs/00_data.ipynb #twins_conflict
+def twins_conflict(
+    twins: pd.DataFrame,  # clips that are one recording
+) -> str:  # empty if there is none
+    "What the labels and speakers of one recording contradict one another in"
+    for column, words in dict(emotion="under {} labels", actor="by {} speakers").items():
+        found = sorted(map(str, twins[column].dropna().unique()))
+        if len(found) > 1: return f"{words.format('two' if len(found) == 2 else len(found))} ({' and '.join(found)})"
+    return ""
+
 # %% ../nbs/00_data.ipynb #report_twins
 def report_twins(
     manifest: pd.DataFrame,  # with `sound`
@@ -512,15 +528,13 @@ def report_twins(
     "Report clips of different names that are one recording. Raises `CorpusError` if they contradict one another"
     conflicts, same = [], []
     for _, twins in manifest[manifest.duplicated("sound", keep=False)].groupby("sound", sort=False):
-        names, labels, speakers = list(map(clip_name, twins.itertuples())), *(sorted(map(str, twins[c].dropna().unique())) for c in ("emotion", "actor"))
+        names = list(map(clip_name, twins.itertuples()))
         told = " and ".join(names[:5] + [f"{len(names) - 5} more"] * (len(names) > 5))
-        count = lambda things: {2: "two"}.get(len(things), len(things))
-        if len(labels) > 1: conflicts.append(f"one recording under {count(labels)} labels ({' and '.join(labels)}): {told}")
-        elif len(speakers) > 1: conflicts.append(f"one recording by {count(speakers)} speakers ({' and '.join(speakers)}): {told}")
+        if conflict := twins_conflict(twins): conflicts.append(f"one recording {conflict}: {told}")
         else: same.append(told)
     if conflicts: raise CorpusError(f"{first_of(conflicts)}; keep one of each, with the right label and speaker")
-    if len(same) > 10: report_list(report, "recordings found more than once, kept on one side of every split", same)
-    for told in same * (len(same) <= 10): report(f"{told} are the same recording: kept on one side of every split")
+    if len(same) > 10: return report_list(report, "recordings found more than once, kept on one side of every split", same)
+    for told in same: report(f"{told} are the same recording: kept on one side of every split")
 
 # %% ../nbs/00_data.ipynb #_report_missing
 def _report_missing(manifest, report):
@@ -568,7 +582,7 @@ def prepare_ravdess(
     "A RAVDESS folder's manifest: a row per speech clip. Raises `CorpusError` if there is nothing to learn from"
     report = printed(report)
     files, left_out = find_audio(folder)
-    films = [gone for gone in left_out if gone.why == "other" and parse_name(gone.path.stem)]  # named as RAVDESS's videos are
+    films = [gone for gone in left_out if gone.why == "other" and parse_name(gone.path.stem)]  # by their names
     report_left_out([gone for gone in left_out if gone not in films], report, folder)
     speech = _speech(files, len(films), report)
     if not speech:
@@ -696,8 +710,8 @@ def list_recordings(
         raise CorpusError(f"{place}: cannot be listed ({str(error) or type(error).__name__})") from None
     seen = _listed(place, {path.removeprefix(root): path for path in found}, report)
     said = lambda about: repr(sorted((k, str(v)) for k, v in about.items())).encode()
-    return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(found[path]), digest_size=16).hexdigest())
-                         for path in seen])
+    known = lambda path: hashlib.blake2b(said(found[path]), digest_size=16).hexdigest()
+    return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=known(path)) for path in seen])
 
 # %% ../nbs/00_data.ipynb #split
 @dataclass(frozen=True, eq=False)

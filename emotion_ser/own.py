@@ -45,7 +45,8 @@ def one_spelling(
         forms = sum(clean_name(name) == best[key] for name in written)
         if forms > 1: others.append(f"{forms - 1} more ways to write it in Unicode or spaces")
         what = dict(emotion="label", actor="speaker")[column]
-        if others: report(f"one {what}, written in several ways: {', '.join(others)} joined with {best[key]} ({found[best[key]]})")
+        if others: report(f"one {what}, written in several ways: {', '.join(others)} joined with "
+                          f"{best[key]} ({found[best[key]]})")
     for row in rows:
         if row[column] is not None: row[column] = best[clean_name(row[column]).casefold()]
 
@@ -75,7 +76,8 @@ def speak_of_emotions(
 
 # %% ../nbs/00b_own.ipynb #part
 PART = re.compile(r"((audio|wav|data)[-_ ]*)?(train|dev|devel|val|valid|test|eval|held?[-_ ]?out)"
-                  r"(ing|ation|elopment|opment|idation|uation)?([-_ ]*(set|data|split|part|clean|other|audio|wav|clip|file)s?|[-_ ]*\d+)*"
+                  r"(ing|ation|elopment|opment|idation|uation)?"
+                  r"([-_ ]*(set|data|split|part|clean|other|audio|wav|clip|file)s?|[-_ ]*\d+)*"
                   r"|(fold|split|cv)[-_ ]*\d+", re.IGNORECASE)  # how authors call the parts of a corpus
 
 # %% ../nbs/00b_own.ipynb #mostly_parts
@@ -117,7 +119,8 @@ def without_wrapper(
     "The folders without a first one that everything lies in, where the labels are further in"
     names = lambda level: {found[level] for found in folders if len(found) > level}
     while len(names(0)) == 1 and min(map(len, folders)) > 1 and not speak_of_emotions(names(0)):
-        if not (mostly_parts(names(1)) or speak_of_emotions(names(1)) or names(2) and speak_of_emotions(names(2))): break
+        further_in = any(names(level) and speak_of_emotions(names(level)) for level in (1, 2))
+        if not (mostly_parts(names(1)) or further_in): break
         report(f"everything lies in {', '.join(names(0))}: read from there on")
         folders = [found[1:] for found in folders]
     return folders
@@ -227,14 +230,15 @@ def column_roles(
     "Which column is what. The first name of `ALIASES` that is there counts"
     names = [re.sub(r"[\W_]", "", name.casefold()) for name in header]
     aliases = {role: known.split() for role, known in ALIASES.items()}
-    aliases["end" if "onset" in names else "start"].append("offset")  # the end of an onset, or NeMo's and Lhotse's word for a start
-    return {role: names.index(next(filter(names.__contains__, known))) for role, known in aliases.items() if {*known} & {*names}}
+    aliases["end" if "onset" in names else "start"].append("offset")  # beside an onset it is the end, in NeMo's lists the start
+    found = {role: [alias for alias in known if alias in names] for role, known in aliases.items()}
+    return {role: names.index(there[0]) for role, there in found.items() if there}
 
 # %% ../nbs/00b_own.ipynb #separator
 def separator(
     text: str,  # of a list
 ) -> tuple[str, int]:  # the character; how many lines come before the header, since they say no more than this
-    "What parts the cells of a list: what its first line says (`sep=;`, from a spreadsheet), or what makes most sense of the header"
+    "What parts the cells of a list: what a spreadsheet says (`sep=;`), or what makes most sense of the header"
     if told := re.match(r"sep=(.)\r?\n", text): return told[1], 1
     first = next((line for line in text.splitlines() if line.strip()), "")
     cells = lambda by: next(csv.reader([first], delimiter=by, skipinitialspace=True), [])
@@ -258,7 +262,8 @@ def read_cells(
         raise CorpusError(f"{name}: line {reader.line_num + skipped}: not a readable CSV ({error}); "
                           "is a quotation mark missing, or one too many?") from None
     if len(rows) < 2:
-        raise CorpusError(f"{name}: the list is empty" + "".join(f" but for a first line, {', '.join(cells)}" for _, cells in rows))
+        but = "".join(f" but for a first line, {', '.join(cells)}" for _, cells in rows)
+        raise CorpusError(f"{name}: the list is empty{but}")
     return rows[0][1], rows[1:]
 
 # %% ../nbs/00b_own.ipynb #row_fault
@@ -314,7 +319,7 @@ def find_file(
     folder: Path,  # of the list
     path: str,  # as the list writes it
 ) -> str:
-    "The file that a list means: as it is written, else in another Unicode form, with a Windows path's slashes, or in Windows-1252"
+    "The file that a list means, be it in another Unicode form, with a Windows path's slashes, or in Windows-1252"
     forms = [path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")), path.replace("\\", "/"),
              os.fsdecode(path.encode("cp1252", errors="replace"))]
     return str(folder / next((form for form in forms if os.path.lexists(folder / form)), path))
@@ -340,7 +345,8 @@ def describe_roles(
     "Which column was taken for what, and which for nothing"
     words = dict(emotion="label", actor="speaker")
     if "end" in roles or "start" not in roles: roles = {role: i for role, i in roles.items() if role != "duration"}
-    taken = [words.get(role, role) + f" from `{header[i]}`" * (header[i] != words.get(role, role)) for role, i in roles.items()]
+    named = [(words.get(role, role), header[i]) for role, i in roles.items()]
+    taken = [word if word == column else f"{word} from `{column}`" for word, column in named]
     unused = [name for i, name in enumerate(header) if name and i not in roles.values()]
     return f"a list ({', '.join(taken)}" + f"; not used: {', '.join(unused[:10])}" * bool(unused) + ")"
 
@@ -348,7 +354,7 @@ def describe_roles(
 def read_list(
     file: Path,  # of one row per clip
     report,  # called with each sentence
-) -> tuple[list[dict], str]:  # path, emotion, actor, line and, if the list has them, start and end of each clip; how it was read
+) -> tuple[list[dict], str]:  # of each clip what `list_row` gives, and its line; how it was read
     "The clips of a CSV; relative paths start at its folder. Raises `CorpusError`"
     try:
         with open_file(file) as opened: data = opened.read()
@@ -403,7 +409,8 @@ def with_overlaps(
     crowds, voices = np.bincount(chain), manifest.groupby(chain).actor.nunique()
     together, mixed = crowds[crowds > 1].sum(), (voices > 1).sum()
     if together: report(f"stretches that overlap, kept on one side of every split: {together}")
-    if mixed: report(f"stretches of several speakers overlap in {mixed} places: no split by speakers can part them; shorten them if you need one")
+    if mixed: report(f"stretches of several speakers overlap in {mixed} places: no split by speakers can part them; "
+                     "shorten them if you need one")
     least = manifest["sound"].groupby(group).min()
     return manifest.assign(sound=least.loc[group].to_numpy())
 
@@ -412,7 +419,8 @@ CORPORA = re.compile(r"(emo-?db|emovo|nemo|tess|ravdess|savee|crema-?d|esd|iemoc
                      r"|emov-?db|jl.?corpus|asvp.*|cmu.?mosei)", re.IGNORECASE)
 SPEAKER = re.compile(r"(actor|speaker|spkr?|subject|subj?|participant|person|patient|session|ses|user|voice|id|[a-z])?"
                      r"[-_ ]?\d{1,6}([-_ ]?[mf])?", re.IGNORECASE)
-GROUP = re.compile(r"(fe)?males?|(wo)?m[ae]n|[mf]|girls?|boys?|child(ren)?|adults?|old|young|normal|strong|weak|low|medium|high|[x_-]+", re.IGNORECASE)
+GROUP = re.compile(r"(fe)?males?|(wo)?m[ae]n|[mf]|girls?|boys?|child(ren)?|adults?|old|young|normal|strong|weak|low|medium|high",
+                   re.IGNORECASE)
 
 # %% ../nbs/00b_own.ipynb #question_names
 def question_names(
@@ -424,15 +432,17 @@ def question_names(
         corpora, parts, groups = ({name for name in names if kind.fullmatch(name)} for kind in (CORPORA, PART, GROUP))
         if len(corpora) > 1: asked.append(f"{some(corpora)} are names of corpora; are they the {what}?")
         if parts: asked.append(f"{some(parts)} is how parts of a corpus are called; is it among the {what}?")
-        if groups and what == "speakers": asked.append(f"{some(groups)} is how groups are called, not people; are they the speakers?")
+        if groups and what == "speakers":
+            asked.append(f"{some(groups)} is how groups are called, not people; are they the speakers?")
     if all(map(SPEAKER.fullmatch, labels)):
         asked.append(f"the labels ({some(labels)}) look like speakers or numbers; are they labels?")
-    if len(labels) > 10 and 2 * len(labels) > len(manifest):
+    if len(labels) > 10 and 2 * len(labels) >= len(manifest):
         asked.append(f"{len(manifest)} clips have {len(labels)} labels ({some(labels)}); are they labels?")
     shared = Counter(word for label in labels for word in emotion_words(label))
     again = {label for label in labels if any(shared[word] > 1 for word in emotion_words(label))}
     if sum(n > 1 for n in shared.values()) > 1:
-        asked.append(f"several labels speak of one emotion ({some(again)}); is a speaker, or something else, part of the label?")
+        asked.append(f"several labels speak of one emotion ({some(again)}); is a speaker, or something else, "
+                     "part of the label?")
     return asked
 
 # %% ../nbs/00b_own.ipynb #question_files
@@ -461,8 +471,8 @@ def warn_of_voices(
     voices = known.groupby("emotion").actor.agg(["nunique", "first"]).query("nunique == 1")["first"]
     if not len(voices) or known.actor.nunique() < 2: return []
     told = some(f"{label}: {speaker}" for label, speaker in voices.items())
-    if len(voices) == known.emotion.nunique(): return [f"each label has one speaker only ({told}): what is learned may be the voice"]
-    return [f"labels with one speaker only ({told}): what is learned of them may be the voice"]
+    which = "each label has" if len(voices) == known.emotion.nunique() else "some labels have"
+    return [f"{which} one speaker only ({told}): what is learned of them may be the voice"]
 
 # %% ../nbs/00b_own.ipynb #understood
 def understood(
@@ -470,7 +480,8 @@ def understood(
 ) -> str:
     "What was found: clips, labels, speakers, and how it was read"
     counts, labels, top = manifest.emotion.value_counts(), label_names(manifest), 12
-    told = ", ".join(f"{label} {counts[label]}" for label in labels[:top]) + f" and {len(labels) - top} more" * (len(labels) > top)
+    told = ", ".join(f"{label} {counts[label]}" for label in labels[:top])
+    if len(labels) > top: told += f" and {len(labels) - top} more"
     speakers, missing = manifest.actor.dropna().unique(), manifest.actor.isna().sum()
     who = f"{len(speakers)} speaker{'s' * (len(speakers) != 1)}"
     if len(speakers) <= 10: who += f" ({', '.join(sorted(map(str, speakers)))})"
@@ -505,7 +516,7 @@ def refuse_one_label(
 def prepare_folder(
     source: str | Path,  # a folder with one sub-folder per label, or a CSV of path, label, speaker
     report=print,  # called with each sentence worth telling
-) -> pd.DataFrame:  # as `prepare_ravdess` gives; intensity, statement, repetition and gender are not known; start and end where the list has them
+) -> pd.DataFrame:  # as `prepare_ravdess` gives, without what is not known; `start` and `end` where the list has them
     "The manifest of your own corpus. Raises `CorpusError`"
     source, report = Path(source), printed(report)
     rows, layout = read_list(source, report) if source.is_file() else read_tree(source, report)

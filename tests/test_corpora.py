@@ -396,7 +396,7 @@ def test_esd_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("train", "valid", "test"), ("Train", "VALID", "Test"), ("training", "dev", "evaluation"), ("train_set", "test-set"), ("fold1", "fold2", "fold3"),
-                                   ("train", "test", "extra")])
+                                   ("train", "test", "extra"), ("train_wav", "Test Clips", "dev_splits")])
 @pytest.mark.parametrize("form", ["{label}/{n}.wav", "{label}/happy/{n}.wav", "c/{label}/{speaker}/{n}.wav", "{label}/{speaker}/{n}.wav"])
 def test_the_parts_of_a_corpus_are_no_labels(tmp_path, names, form):
     sentence = refusal(tree(tmp_path / "c", form, names))
@@ -416,7 +416,9 @@ def test_the_parts_of_a_corpus_are_no_labels_in_a_list(tmp_path, rows):
     ("{label}/x/{speaker}/{n}.wav", LABELS, SPEAKERS, "the tree is deeper"),
     ("{speaker}/{label}/{k}/{n}.wav", LABELS, ("emodb", "tess", "savee"), "names of corpora; are they the speakers?"),
     ("{speaker}/{label}/{k}/{n}.wav", LABELS, ("one corpus", "another"), "the tree is deeper"),
-    ("{label}/{n}.wav", ("emodb", "tess", "savee"), SPEAKERS, "names of corpora; are they the labels?")])
+    ("{label}/{n}.wav", ("emodb", "tess", "savee"), SPEAKERS, "names of corpora; are they the labels?"),
+    ("{label}/{speaker}/{n}.wav", LABELS, ("female", "male"), "how groups are called, not people"),
+    ("{label}/{n}.wav", tuple(f"what {x} says" for x in "abcdefghijkl"), ("anna",), "24 clips have 12 labels")])
 def test_questions(tmp_path, form, labels, speakers, asked):
     said = understood(tree(tmp_path / "c", form, labels, speakers))[1]
     assert any(asked in line and line.endswith("?") for line in said.split("\n"))
@@ -433,7 +435,15 @@ def test_labels_of_one_speaker_are_warned_of(tmp_path):
     clip(folder / "down/ben/x.wav", 90)
     assert "each label has one speaker only (down: ben, up: anna)" in understood(folder)[1]
     clip(folder / "up/ben/x.wav", 91)
-    assert "labels with one speaker only (down: ben)" in understood(folder)[1]
+    assert "some labels have one speaker only (down: ben)" in understood(folder)[1]
+
+
+def test_a_label_without_a_recording_is_told(plain):
+    (plain / "calm/s0").mkdir(parents=True)
+    (plain / "bored").mkdir()
+    (plain / "bored/a.xyz").touch()
+    said = understood(plain)[1]
+    assert "folders without a recording that can be read: bored, calm" in said and "not read: 1 .xyz" in said
 
 
 def test_one_label_is_refused_with_the_way_out(tmp_path):
@@ -573,6 +583,17 @@ def test_one_recording_in_two_formats_cut_into_stretches(tmp_path, calls):
     sf.write(tmp_path / "cut.wav", sound(11), RATE)  # a stretch of another recording, as a file of its own
     pd.concat([calls, calls[7:8].assign(file="cut.wav", start=None, end=None)]).to_csv(tmp_path / "cut.csv", index=False)
     assert "left out, exact copies: 1" in understood(tmp_path / "cut.csv")[1]
+
+
+def test_stretches_are_not_compared_with_one_another(tmp_path, calls, monkeypatch):
+    sf.write(tmp_path / "still.wav", np.zeros(2 * RATE), RATE)
+    a_list(tmp_path, "file,start,end,emotion\nstill.wav,0,0.5,sad\nstill.wav,0.5,1,happy\n")
+    assert len(understood(tmp_path / "list.csv")[0]) == 2  # silence is no contradiction
+    calls.to_csv(tmp_path / "calls.csv", index=False)
+    real, decoded = data.sample_hash, []
+    monkeypatch.setattr(data, "sample_hash", lambda *args: decoded.append(args[0]) or real(*args))
+    understood(tmp_path / "calls.csv")
+    assert len(decoded) <= 3 * 3  # the three recordings, which are of one length
 
 
 def test_speakers_who_talk_at_once_are_told(tmp_path, calls):
