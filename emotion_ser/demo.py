@@ -310,7 +310,7 @@ class LocalHandler(BaseHTTPRequestHandler):
     server: "DemoServer"
 
     def setup(self):
-        self.timeout = REQUEST_S  # of each step
+        self.timeout = 2 * REQUEST_S  # of each step, so that a late request is still answered
         super().setup()
         self.deadline = Timer(REQUEST_S, self.end_of_request)  # of all steps
         self.deadline.daemon = True
@@ -393,9 +393,9 @@ def serve(
 ):
     "Serve the page to this machine's browser until Ctrl-C"
     os.environ["MPLBACKEND"] = "Agg"  # pictures are drawn in threads, without a window
-    if not isinstance(classifier, EmotionClassifier): classifier = EmotionClassifier.from_pretrained(classifier)
+    own = classifier if isinstance(classifier, EmotionClassifier) else EmotionClassifier.from_pretrained(classifier)
     samples = _samples() if samples is None else samples
-    try: server = DemoServer(classifier, samples, port)
+    try: server = DemoServer(own, samples, port)
     except (OSError, OverflowError) as error:
         raise SystemExit(f"port {port}: {getattr(error, 'strerror', None) or error}; choose another, such as "
                          "make demo PORT=8867") from None
