@@ -363,7 +363,7 @@ def test_who_has_gone_is_dropped(server, monkeypatch):
         with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
             connection.sendall(f"POST /?name=gone HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: 0\r\n\r\n".encode())
             answer = b""
-            while answer.count(b"listening") < 2: answer += connection.recv(1000)  # the second is from `long`
+            while answer.count(b"<p ") < 2: answer += connection.recv(1000)  # the second is from `long`
         for _ in range(100): time.sleep(0 if ended else 0.1)
     assert ended == ["gone"] and "answer" in post(server.server_port, query="sample=2")[2]
 
