@@ -7,9 +7,10 @@ __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', '
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
            'LeftOut', 'printed', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds',
            'report_left_out', 'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash',
-           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'clip_name', 'twins_conflict',
-           'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions',
-           'label_names', 'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split', 'plot_split']
+           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'counted', 'clip_name',
+           'twins_conflict', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess',
+           'select_emotions', 'label_names', 'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split',
+           'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
@@ -269,7 +270,7 @@ def list_folder(
         status = os.stat(folder)
         met = seen.setdefault((status.st_dev, status.st_ino), folder)
         if met is not folder:
-            left_out.append(LeftOut(folder, "again", f"leads to {met}"))
+            left_out.append(LeftOut(folder, "again", f"leads to {met.name or met}"))
             return []
         with os.scandir(folder) as found: return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
@@ -483,6 +484,14 @@ def first_of(
     "The first reasons, and how many more there are"
     more = f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else ""
     return "; ".join(reasons[:top]) + more
+
+# %% ../nbs/00_data.ipynb #counted
+def counted(
+    n: int,
+    thing: str,  # in the singular
+) -> str:  # `1 clip`, `2 clips`
+    "A number of things"
+    return f"{n} {thing}{'s' * (n != 1)}"
 
 # %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):

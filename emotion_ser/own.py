@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from .audio import AudioError, open_file
 from .core import default_cache, printable, report_list, unquote_cell
-from .data import (COLUMNS, CorpusError, audio_files, clip_name, corpus_name, download_ravdess, find_audio,
-                              first_of, label_names, make_sample_corpus, parse_name, prepare_ravdess, printed,
-                              report_twins, same_sounds, stretch_content, with_facts, with_sound)
+from .data import (COLUMNS, CorpusError, audio_files, clip_name, corpus_name, counted, download_ravdess,
+                              find_audio, first_of, label_names, make_sample_corpus, parse_name, prepare_ravdess,
+                              printed, report_twins, same_sounds, stretch_content, with_facts, with_sound)
 
 # %% ../nbs/00b_own.ipynb #clean_name
 def clean_name(
@@ -43,7 +43,7 @@ def one_spelling(
     for key, found in spellings.items():
         others = [f"{name} ({n})" for name, n in sorted(found.items()) if name != best[key]]
         forms = sum(clean_name(name) == best[key] for name in written)
-        if forms > 1: others.append(f"{forms - 1} more ways to write it in Unicode or spaces")
+        if forms > 1: others.append(f"{counted(forms - 1, 'other form')} of it in Unicode or spaces")
         what = dict(emotion="label", actor="speaker")[column]
         if others: report(f"one {what}, written in several ways: {', '.join(others)} joined with "
                           f"{best[key]} ({found[best[key]]})")
@@ -274,7 +274,7 @@ def row_fault(
 ) -> str:  # empty if there is none
     "What is wrong with a row of a list"
     while len(cells) > len(header) and not cells[-1]: cells = cells[:-1]
-    if len(cells) != len(header): return f"{len(cells)} cells instead of {len(header)}"
+    if len(cells) != len(header): return f"{counted(len(cells), 'cell')} instead of {len(header)}"
     lacking = [dict(emotion="label").get(role, role) for role in ("path", "emotion") if not cells[roles[role]]]
     if lacking: return f"no {' and no '.join(lacking)}"
     if any(re.search(r"[\n\r]", cells[i]) for i in roles.values()):
@@ -409,7 +409,7 @@ def with_overlaps(
     crowds, voices = np.bincount(chain), manifest.groupby(chain).actor.nunique()
     together, mixed = crowds[crowds > 1].sum(), (voices > 1).sum()
     if together: report(f"stretches that overlap, kept on one side of every split: {together}")
-    if mixed: report(f"stretches of several speakers overlap in {mixed} places: no split by speakers can part them; "
+    if mixed: report(f"stretches of several speakers overlap in {counted(mixed, 'place')}: no split by speakers can part them; "
                      "shorten them if you need one")
     least = manifest["sound"].groupby(group).min()
     return manifest.assign(sound=least.loc[group].to_numpy())
@@ -483,13 +483,13 @@ def understood(
     told = ", ".join(f"{label} {counts[label]}" for label in labels[:top])
     if len(labels) > top: told += f" and {len(labels) - top} more"
     speakers, missing = manifest.actor.dropna().unique(), manifest.actor.isna().sum()
-    who = f"{len(speakers)} speaker{'s' * (len(speakers) != 1)}"
+    who = counted(len(speakers), "speaker")
     if len(speakers) <= 10: who += f" ({', '.join(sorted(map(str, speakers)))})"
-    if missing: who = f"{who}, not known of {missing} clips" if len(speakers) else "speakers: not known"
+    if missing: who = f"{who}, not known of {counted(missing, 'clip')}" if len(speakers) else "speakers: not known"
     clips = f"{len(manifest)} clips"
     if "start" in manifest:
         stretches = manifest[["start", "end"]].notna().any(axis=1).sum()
-        clips += f" ({stretches} stretches, {manifest.path.nunique()} files)"
+        clips += f" ({stretches} of them stretches, from {counted(manifest.path.nunique(), 'file')})"
     return f"understood: {clips}; {len(labels)} labels: {told}; {who}; read as {manifest.attrs.get('layout', 'a corpus')}"
 
 # %% ../nbs/00b_own.ipynb #without_copies

@@ -427,7 +427,7 @@ def test_questions(tmp_path, form, labels, speakers, asked):
 def test_a_tree_of_which_a_part_is_deeper_is_questioned(tmp_path):
     tree(tmp_path / "c")
     clip(tmp_path / "c/happy/alone.wav", 99)
-    assert "happy/alone" not in (said := understood(tmp_path / "c")[1]) and "is that right?" in said and "not known of 1 clips" in said
+    assert "happy/alone" not in (said := understood(tmp_path / "c")[1]) and "is that right?" in said and "not known of 1 clip" in said
 
 
 def test_labels_of_one_speaker_are_warned_of(tmp_path):
@@ -491,7 +491,7 @@ def test_lists_as_programs_write_them(tmp_path, rows, change):
     ("name,mood of the day\na.wav,sad\n", "its first line has name, mood of the day; it needs path, label"),
     ("happy/s0/0.wav,happy\nsad/s0/6.wav,sad\n", "its first line has happy/s0/0.wav, happy"),
     ("filename\na.wav\n", "no column label; its first line has filename"),
-    ("path,label\na.wav\nb.wav,sad\nc.wav,sad,s1\n", "line 2: 1 cells instead of 2; line 4: 3 cells instead of 2"),
+    ("path,label\na.wav\nb.wav,sad\nc.wav,sad,s1\n", "line 2: 1 cell instead of 2; line 4: 3 cells instead of 2"),
     ("path,label\na.wav,joy, or so\n", "line 2: 3 cells instead of 2"),
     ("path,label\na.wav,\n,sad\n", "line 2: no label; line 3: no path"),
     ('path,label\na.wav,"sad\nb.wav,sad\n', "quotation mark"),
@@ -528,7 +528,7 @@ def test_stretches(tmp_path, calls, form):
     calls.assign(start=TIMES[form](calls.start), end=TIMES[form](calls.end)).to_csv(tmp_path / "calls.csv", index=False)
     manifest, said = understood(tmp_path / "calls.csv")
     assert len(manifest) == 18 and manifest.content.nunique() == manifest["sound"].nunique() == 18 and "copies" not in said
-    assert np.allclose(manifest.duration, 0.3) and np.allclose(manifest.start, 0.3 * np.tile(range(6), 3)) and "18 stretches, 3 files" in said
+    assert np.allclose(manifest.duration, 0.3) and np.allclose(manifest.start, 0.3 * np.tile(range(6), 3)) and "18 of them stretches, from 3 files" in said
     whole = data.clip_facts(tmp_path / "call0.wav")["content"]
     assert manifest.content[1] == stretch_content(whole, manifest.start[1], manifest.end[1]) != whole
     assert [np.array_equal(sf.read(row.path, start=round(row.start * RATE), stop=round(row.end * RATE))[0], sound(10 * (i // 6) + i % 6)) for i, row in enumerate(manifest.itertuples())]
