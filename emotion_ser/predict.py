@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['THRESHOLD', 'WHOLE', 'SPEECH', 'SAMPLE', 'Prediction', 'EmotionClassifier', 'follow', 'guessing', 'train_classifier',
            'Measured', 'check_settings', 'check_corpus', 'figures_of', 'as_markdown', 'as_code', 'model_card',
-           'save_classifier', 'push_classifier', 'carried', 'load_classifier', 'find_recordings', 'predict_files',
-           'plot_timeline']
+           'save_classifier', 'push_classifier', 'carried', 'load_classifier', 'find_recordings', 'why_unheard',
+           'predict_files', 'plot_timeline']
 
 # %% ../nbs/12_predict.ipynb #cell-aa74db
 import glob, html, json, re, shlex, tempfile
@@ -21,7 +21,7 @@ import torch
 from .audio import AudioError, Recording, open_recording
 from .calibrate import is_calibrated
 from .core import printable, read_table, versions, write_file
-from .data import MARKER, CorpusError, Split, parse_name
+from .data import CorpusError, Split, audio_files, parse_name
 from .embed import (REVISIONS, UPPER, AcousticEncoder, Encoder, EncoderError, FrozenEncoder, TunedEncoder, load_encoder,
                                load_upper, save_upper)
 from .head import EmotionHead, HeadError, load_head, save_head
@@ -512,30 +512,47 @@ def load_classifier(
     return classifier
 
 # %% ../nbs/12_predict.ipynb #find_recordings
+def _meant(place, report):
+    "The files that one file, folder or pattern means; hidden ones are left out"
+    path = Path(place)
+    if path.is_dir(): return audio_files(path, report)
+    if path.is_file() or not glob.has_magic(str(place)): return [path]  # a missing one is listed, and fails later
+    if found := sorted(p for p in map(Path, glob.glob(str(place), recursive=True)) if p.is_file()): return found
+    raise AudioError(f"{place}: no file matches")
+
+
 def find_recordings(
     places: list,  # files, folders and patterns such as `calls/**/*.wav`
-) -> list[Path]:  # each file once; hidden ones are left out, missing ones are listed and fail later
-    "The files that are meant. Raises `AudioError` for a folder or pattern without any"
+    report=print,  # called with each sentence on what was found and what was left out
+) -> list[Path]:  # each file once
+    "The files that are meant. Raises `CorpusError` or `AudioError` for a folder or pattern without any"
     found = {}
     for place in places:
-        path = Path(place)
-        inside = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(place), recursive=True))
-        plain = not path.is_dir() and not glob.has_magic(str(place))
-        here = [path] if plain or path.is_file() else sorted(p for p in inside if p.is_file() and p.name != MARKER)
-        if path.is_dir(): here = [p for p in here if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-        if not here: raise AudioError(f"{place}: no file {'in it' if path.is_dir() else 'matches'}")
+        here = _meant(place, report)
+        kinds = Counter(path.suffix.lower() or "without a suffix" for path in here)
+        if here != [Path(place)]: report(f"{place}: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}")
         found.update(dict.fromkeys(here))
     return list(found)
+
+
+def why_unheard(
+    path,  # of a recording
+    error: Exception,  # whatever was raised when it was to be heard
+) -> AudioError:
+    "The reason as an `AudioError` that names the file"
+    if isinstance(error, AudioError): return error
+    return AudioError(f"{path}: {type(error).__name__}: {str(error) or 'no reason given'}")
 
 
 def predict_files(
     classifier: EmotionClassifier,
     paths: list,  # of recordings
 ):  # yields path, and its `Prediction` or the `AudioError` that says why there is none
-    "One after the other; a bad file does not end it"
+    "One after the other; a bad file does not end it, whatever it raises"
     for path in paths:
-        try: yield path, classifier.predict(path)
-        except AudioError as error: yield path, error
+        try: said = classifier.predict(path)
+        except Exception as error: said = why_unheard(path, error)
+        yield path, said
 
 # %% ../nbs/12_predict.ipynb #plot_timeline
 def plot_timeline(
