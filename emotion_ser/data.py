@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS',
-           'CorpusError', 'parse_name', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts', 'LeftOut',
-           'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds', 'report_left_out', 'audio_files',
-           'stretch_content', 'stretch_facts', 'as_table', 'with_facts', 'sample_hash', 'same_sounds', 'with_sound',
-           'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'prepare_folder',
-           'download_ravdess', 'load_corpus', 'select_emotions', 'label_names', 'list_recordings', 'Split',
+           'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
+           'LeftOut', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds', 'report_left_out',
+           'audio_files', 'stretch_content', 'stretch_facts', 'as_table', 'with_facts', 'sample_hash', 'same_sounds',
+           'with_sound', 'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download',
+           'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column', 'Split',
            'random_split', 'actor_split', 'make_split', 'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
-import base64, hashlib, io, json, os, re, shutil, stat, tempfile, zipfile
+import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
 from collections import Counter, deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -116,6 +117,19 @@ def _utter(rng, voice, clip, rate=16000):
     sound = sound / np.abs(sound).max() + rng.normal(0, 0.003, len(sound))
     return 0.7 * sound / np.abs(sound).max() * rng.uniform(0.5, 1)
 
+# %% ../nbs/00_data.ipynb #sweep
+def sweep(
+    folder: Path,
+    pattern: str,  # of names that only this package gives
+    seconds: float = 3600,  # nobody has touched them for so long
+):
+    "Remove what killed runs left behind"
+    for left in folder.glob(pattern):
+        try:
+            if time.time() - left.lstat().st_mtime < seconds: continue
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        except OSError: continue  # gone meanwhile, or somebody else's
+
 # %% ../nbs/00_data.ipynb #_marker
 MARKER = "corpus.json"  # says what a folder of clips is, and that it is complete
 
@@ -155,6 +169,7 @@ def make_sample_corpus(
     if folder.exists() and any(folder.iterdir()):
         raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent, ".making-*")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
         for actor in range(1, actors + 1): _write_speaker(Path(making), seed, actor)
         (Path(making) / MARKER).write_text(json.dumps(note))
@@ -276,7 +291,8 @@ def find_audio(
     if not is_folder: raise CorpusError(f"{folder}: no such folder; `emotion_ser download ravdess` fetches the corpus")
     found, left_out = walk_folder(folder)
     is_hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
-    audio = {path for path in found if path.suffix.lower() in audio_suffixes()}
+    readable = audio_suffixes()
+    audio = {path for path in found if path.suffix.lower() in readable}
     files = sorted(path for path in audio if not is_hidden(path))
     left_out = [gone for gone in left_out if not is_hidden(gone.path)]
     left_out += [LeftOut(path, "hidden") for path in sorted(audio - {*files})]
@@ -289,7 +305,8 @@ def count_kinds(
     top: int = 10,  # how many kinds are told
 ) -> str:  # for example `12 .m4a (...), 3 .txt, 1 without a suffix`
     "How many files of which suffix, and how those that ffmpeg reads are converted"
-    kinds = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths).most_common()
+    kinds = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths)
+    kinds = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
     convert = " (ffmpeg is not on the path; `ffmpeg -i in{0} out.wav` converts one)"
     told = [f"{n} {kind}" + convert.format(kind) * (kind in FFMPEG_SUFFIXES) for kind, n in kinds[:top]]
     if rest := sum(n for _, n in kinds[top:]): told.append(f"{rest} of other kinds")
@@ -318,7 +335,9 @@ def audio_files(
     files, left_out = find_audio(folder)
     told = []
     report_left_out(left_out, told.append, folder)
-    if not files: raise CorpusError(f"{folder}: no audio file in it" + f" ({'; '.join(map(str.strip, told))})" * bool(told))
+    if not files:
+        there = f" ({'; '.join(map(str.strip, told))})" * bool(told)
+        raise CorpusError(f"{folder}: no audio file in it{there}; `emotion_ser download ravdess` fetches a corpus")
     for sentence in told: report(sentence)
     return files
 
@@ -340,7 +359,7 @@ def stretch_facts(
     facts: dict,  # of the whole file, from `clip_facts`
     start: float,  # s; NaN: the beginning
     end: float,  # s; NaN: the end
-) -> dict:  # the same of the stretch, with start and end (NaN where it is the whole file) and `recording`, the file's content
+) -> dict:  # the same of the stretch, with start and end (NaN where it is the whole file) and of the file: `recording`, its content, and `whole`, its duration
     "What a file says of one of its stretches. Raises `AudioError` if it lies outside"
     rate, content = facts["sampling_rate"], facts["content"]
     whole = Opened(str(path), rate, facts["channels"], round(facts["duration"] * rate), None)
@@ -348,7 +367,7 @@ def stretch_facts(
     if frames < 1: raise AudioError(f"{path}: no samples from {start:g} to {end:g} s")
     if frames == whole.frames: start = end = np.nan
     return dict(facts, duration=frames / rate, content=stretch_content(content, start, end),
-                start=start, end=end, recording=content)
+                start=start, end=end, recording=content, whole=facts["duration"])
 
 # %% ../nbs/00_data.ipynb #as_table
 def as_table(
@@ -444,7 +463,9 @@ def first_of(
 def _drop_copies(manifest, report):
     "One row per clip name: the copy that lies highest in the folder"
     table = manifest.assign(name=[Path(path).stem for path in manifest.path], depth=[len(Path(path).parts) for path in manifest.path])
-    differ = [" and ".join(same.drop_duplicates("sound").path) for _, same in table.groupby("name") if same.sound.nunique() > 1]
+    several = table.drop_duplicates(["name", "sound"])
+    several = several[several.duplicated("name", keep=False)]
+    differ = [" and ".join(same.path) for _, same in several.groupby("name")]
     if differ: raise CorpusError(f"one clip name, different recordings: {first_of(differ)}; keep one of each")
     kept = table.sort_values(["depth", "path"]).drop_duplicates("name").sort_values("name")
     if len(kept) < len(table):
@@ -489,7 +510,7 @@ def _report_missing(manifest, report):
     if clips:
         report(f"clips missing: {len(clips)} ({', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''})")
 
-# %% ../nbs/00_data.ipynb #_corpus_name
+# %% ../nbs/00_data.ipynb #corpus_name
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
            "sampling_rate", "channels", "content", "sound"]
 
@@ -535,47 +556,6 @@ def prepare_ravdess(
     manifest.attrs.update(corpus=corpus_name(folder, "RAVDESS"), layout="RAVDESS's file names")
     return manifest
 
-# %% ../nbs/00_data.ipynb #_folder_rows
-def _folder_rows(folder):
-    "Path, label and speaker from `label/clip` or `label/speaker/clip`"
-    for path in audio_files(folder):
-        where = path.relative_to(folder).parts
-        if len(where) < 2:
-            raise CorpusError(f"{path}: lies outside a label; put the clips in one sub-folder per label, "
-                              f"for example angry/{path.name}")
-        yield dict(path=str(path), emotion=where[0], actor=where[1] if len(where) > 2 else None)
-
-
-def _csv_rows(file):
-    "Path, label and speaker from a CSV; relative paths start at the CSV's folder"
-    try: table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True).map(str.strip)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{file}: not a readable CSV ({error})") from None
-    if lacking := [c for c in ("path", "label") if c not in table]:
-        raise CorpusError(f"{file}: no column {' and '.join(lacking)}; "
-                          "it needs path, label and, if known, speaker")
-    if (table[["path", "label"]] == "").any(axis=None): raise CorpusError(f"{file}: a row lacks its path or label")
-    speakers = table.speaker.replace("", None) if "speaker" in table else [None] * len(table)
-    for path, label, speaker in zip(table.path, table.label, speakers):
-        yield dict(path=str(Path(file).parent / path), emotion=label, actor=speaker)
-
-# %% ../nbs/00_data.ipynb #prepare_folder
-def prepare_folder(
-    source: str | Path,  # a folder with one sub-folder per label, or a CSV of path, label, speaker
-    report=print,  # called with each sentence worth telling
-) -> pd.DataFrame:  # as `prepare_ravdess` gives; intensity, statement, repetition and gender are not known
-    "The manifest of your own corpus. Raises `CorpusError`"
-    source = Path(source)
-    manifest = _with_facts(list(_csv_rows(source) if source.is_file() else _folder_rows(source)), report)
-    manifest = manifest.reindex(columns=COLUMNS).sort_values("path", ignore_index=True)
-    kept = manifest.drop_duplicates(["content", "emotion", "actor"], ignore_index=True)
-    if len(kept) < len(manifest): report(f"left out, exact copies: {len(manifest) - len(kept)}")
-    _report_twins(kept, report)
-    if kept.emotion.nunique() < 2:
-        raise CorpusError(f"{source}: one label only ({kept.emotion[0]}); there is nothing to tell apart")
-    kept.attrs["corpus"] = _corpus_name(source, source.resolve().name)
-    return kept
-
 # %% ../nbs/00_data.ipynb #ravdess_url
 RAVDESS_URL = "https://zenodo.org/records/1188976/files/"
 RAVDESS_ARCHIVE = "Audio_Speech_Actors_01-24.zip"
@@ -608,7 +588,25 @@ def _unpack(archive, folder):
         (Path(making) / MARKER).write_text(json.dumps(dict(corpus="RAVDESS", archive=RAVDESS_ARCHIVE)))
         return _move_into_place(Path(making), folder)
 
+# %% ../nbs/00_data.ipynb #sole_download
+@contextmanager
+def sole_download(
+    folder: Path,  # where the corpus will lie; the archive is kept beside it, in `.downloads`
+):
+    "Wait until no other process fetches to this place, then clear away what killed runs left there"
+    import filelock
+    lock = filelock.FileLock(folder.parent / ".downloads" / "lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try: held = lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"another process is fetching {folder.name}; waiting for it")
+        held = lock.acquire()
+    with held:
+        sweep(folder.parent, ".unpacking-*", 0)
+        sweep(folder.parent / ".downloads", "tmp*", 0)
+        yield
 
+# %% ../nbs/00_data.ipynb #download_ravdess
 def download_ravdess(
     folder: str | Path | None = None,  # where the clips go; default: `ravdess` in `default_cache()`
     base_url: str = RAVDESS_URL,  # a mirror, or a server in a test
@@ -618,28 +616,15 @@ def download_ravdess(
 ) -> Path:  # the folder with Actor_01 to Actor_24
     "Fetch, verify and unpack RAVDESS's speech (208 MB, CC BY-NC-SA 4.0). Raises `CorpusError`, keeping nothing"
     folder = Path(folder or default_cache() / "ravdess")
-    if _marker(folder / MARKER).get("corpus") == "RAVDESS": return folder
+    is_there = lambda: _marker(folder / MARKER).get("corpus") == "RAVDESS"
+    if is_there(): return folder
     if folder.exists() and any(folder.iterdir()):
         raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return _unpack(_fetch(folder.parent / ".downloads", base_url, md5, retries, progress), folder)
+    with sole_download(folder):
+        if is_there(): return folder  # another process fetched it meanwhile
+        return _unpack(_fetch(folder.parent / ".downloads", base_url, md5, retries, progress), folder)
 
-# %% ../nbs/00_data.ipynb #load_corpus
-def load_corpus(
-    corpus: str | Path = "sample",  # `sample`, `ravdess`, a folder, or a CSV
-    report=print,  # called with each sentence worth telling
-) -> pd.DataFrame:  # the manifest
-    "The manifest of a corpus by name or place. `ravdess`: the folder in `EMOTION_SER_RAVDESS`, else a download"
-    if corpus == "sample": return prepare_ravdess(make_sample_corpus(default_cache() / "sample-1"), report)
-    if corpus == "ravdess": corpus = os.environ.get("EMOTION_SER_RAVDESS") or download_ravdess()
-    place = Path(corpus)
-    if not place.exists():
-        raise CorpusError(f"{corpus}: no such folder or file; known by name are sample and ravdess")
-    files = audio_files(place) if place.is_dir() else []
-    named = sum(parse_name(p.stem) is not None for p in files)
-    return (prepare_ravdess if 2 * named > len(files) else prepare_folder)(place, report)
-
-
+# %% ../nbs/00_data.ipynb #select_emotions
 def select_emotions(
     manifest: pd.DataFrame,
     emotions: list[str],  # labels to keep, for example the seed's happy, sad, angry, neutral
@@ -658,25 +643,44 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
     found = set(manifest.emotion)
     return [e for e in EMOTIONS if e in found] + sorted(found - set(EMOTIONS))
 
+# %% ../nbs/00_data.ipynb #_listed
+def _listed(place, found, report):
+    "Of the paths found (from the place on -> whole), sorted, those of recordings; what else there is is told"
+    hidden = {path for below, path in found.items() if any(part.startswith(".") for part in below.split("/"))}
+    readable = audio_suffixes()
+    audio = {path for path in found.values() if Path(path).suffix.lower() in readable}
+    left_out = [LeftOut(Path(path), "hidden") for path in audio & hidden]
+    left_out += [LeftOut(Path(path), "other") for path in {*found.values()} - audio - hidden]
+    report_left_out(left_out, report)
+    if not audio - hidden: raise CorpusError(f"{place}: no audio file in it")
+    return sorted(audio - hidden)
+
 # %% ../nbs/00_data.ipynb #list_recordings
 def list_recordings(
     place: str | Path,  # a folder, or a URL such as s3://bucket/calls, gs://..., hf://datasets/..., memory://...
+    report=print,  # called with each sentence on what is left out
 ) -> pd.DataFrame:  # columns path and content, sorted by path; nothing is known of labels and speakers
-    "Every .wav and .flac file below a place, hidden ones left out. Raises `CorpusError`"
-    if "://" not in str(place): return _with_facts([dict(path=str(p)) for p in audio_files(place)], print)
+    "Every recording below a place, hidden ones left out. Raises `CorpusError`"
+    if "://" not in str(place): return with_facts([dict(path=str(p)) for p in audio_files(place, report)], report)
     import fsspec
     try:
         store, root = fsspec.url_to_fs(str(place))
+        if isinstance(store, fsspec.get_filesystem_class("file")): return list_recordings(root, report)
         found = store.find(root, detail=True)
+    except CorpusError: raise
     except Exception as error:  # each store has errors of its own
         raise CorpusError(f"{place}: cannot be listed ({str(error) or type(error).__name__})") from None
-    seen = {path: about for path, about in found.items() if path.lower().endswith((".wav", ".flac"))
-            and not any(part.startswith(".") for part in path.removeprefix(root).split("/"))}
-    if not seen: raise CorpusError(f"{place}: no .wav or .flac file in it")
+    seen = _listed(place, {path.removeprefix(root): path for path in found}, report)
     said = lambda about: repr(sorted((k, str(v)) for k, v in about.items())).encode()
-    rows = [dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(about), digest_size=16).hexdigest())
-            for path, about in sorted(seen.items())]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(found[path]), digest_size=16).hexdigest())
+                         for path in seen])
+
+# %% ../nbs/00_data.ipynb #sound_column
+def sound_column(
+    manifest: pd.DataFrame,
+) -> str:  # `sound`; `content` where samples were not compared
+    "The column whose values no split may divide"
+    return "sound" if "sound" in manifest else "content"
 
 # %% ../nbs/00_data.ipynb #split
 @dataclass(frozen=True, eq=False)
@@ -695,7 +699,7 @@ class Split:
 
     def check(self, manifest):
         "The split itself. Raises `CorpusError` if two parts share a row, a recording or (unless the protocol is `random`) an actor"
-        columns = ["content"] + (["actor"] if self.protocol != "random" else [])
+        columns = [sound_column(manifest)] + (["actor"] if self.protocol != "random" else [])
         whole = manifest.reset_index(drop=True).assign(row=np.arange(len(manifest)))
         for a, b in (("train", "valid"), ("train", "test"), ("valid", "test")):
             for column in ["row", *columns]:
@@ -714,7 +718,7 @@ def random_split(
 ) -> Split:
     "The seed's protocol: stratified by emotion, clip by clip. Recordings found twice go to training together"
     from sklearn.model_selection import train_test_split
-    rows, twins = np.arange(len(manifest)), manifest.duplicated("content", keep=False).to_numpy()
+    rows, twins = np.arange(len(manifest)), manifest.duplicated(sound_column(manifest), keep=False).to_numpy()
     emotion = manifest.emotion.to_numpy()
     cut = lambda rows, share: train_test_split(rows, test_size=round(share * len(manifest)), random_state=seed,
                                                stratify=emotion[rows])
@@ -722,7 +726,8 @@ def random_split(
         rest, tested = cut(rows[~twins], test)
         train, validated = cut(rest, valid)
     except ValueError as error:
-        raise CorpusError(f"{len(manifest)} clips are too few for a stratified split: {error}") from None
+        shared = f" ({twins.sum()} of them share sound with others, and can only be trained on)" * bool(twins.any())
+        raise CorpusError(f"{len(manifest)} clips{shared} are too few for a stratified split: {error}") from None
     train = np.concatenate([train, rows[twins]])
     return Split("random", seed, np.sort(train), np.sort(validated), np.sort(tested)).check(manifest)
 
@@ -731,7 +736,7 @@ def _speakers(manifest, rng):
     "The speakers in random order, genders taking turns so that any run of them is balanced"
     if manifest.actor.isna().any():
         raise CorpusError("some clips have no speaker; the actors protocol needs one for each "
-                          "(see `prepare_folder`)")
+                          "(see the notebook own)")
     pools = [rng.permutation(sorted(g.actor.unique())).tolist()
              for _, g in manifest.groupby("gender", dropna=False)]
     order = []
@@ -788,3 +793,10 @@ def plot_split(
     ax.set(xlabel="actor", ylabel="clips", title=f"protocol {split.protocol}, seed {split.seed}")
     ax.tick_params(axis="x", labelsize=7, rotation=0)
     return ax
+
+# %% ../nbs/00_data.ipynb #moved
+def __getattr__(name):
+    "`load_corpus` and `prepare_folder` moved to `own`"
+    if name not in ("load_corpus", "prepare_folder"): raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from emotion_ser import own
+    return getattr(own, name)
