@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 # %% ../nbs/90_cli.ipynb #_say
+from .own import load_corpus
 app = typer.Typer(help="Speech emotion recognition as a study: embed a corpus with a frozen encoder, train a small head, "
                        "report honest figures.",
                   no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -374,7 +375,8 @@ def predict(
 # %% ../nbs/90_cli.ipynb #_clips
 def _clips(corpus):
     "The manifest of a corpus; of a place where labels are not to be had, its recordings alone"
-    from emotion_ser.data import CorpusError, list_recordings, load_corpus
+    from emotion_ser.data import CorpusError, list_recordings
+    from emotion_ser.own import load_corpus
     if "://" in corpus: return list_recordings(corpus)
     try: return load_corpus(corpus, _say)
     except CorpusError as error:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import printable, report_list, save_figures, versions, write_file, write_table
-from .data import label_names, load_corpus, make_split, select_emotions
+from .data import label_names, make_split, select_emotions
+from .own import load_corpus
 from .embed import UPPER, FrozenEncoder, TunedEncoder, embed_corpus, load_encoder, save_upper
 from .evaluate import evaluate, plot_confusion
 from .head import EmotionHead, predict_probabilities, save_head
