@@ -9,7 +9,7 @@ __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'Pooling', 'Emotions', 'Aug
 
 # %% ../nbs/90_cli.ipynb #cell-361091
 import csv, io, json, os, re, signal, sys, warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 import typer
@@ -504,11 +504,18 @@ def _run():
         return getattr(error, "exit_code", 1), error
 
 
+def _leave_interrupted():
+    "Say what Ctrl-C has done, and end with status 130; Python itself would end by a signal if a library was loading"
+    with suppress(OSError):  # nobody may be reading any more
+        print(_interrupted(sys.argv[1:]), file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(130)
+
+
 def main():
     "The command `emotion_ser`: a failure is one line and a status above zero; EMOTION_SER_DEBUG=1 shows the traceback"
     pressed = _prepare()
     status, error = _run()
-    if status == 130 or (pressed and status):  # a library may have made something else of the interruption
-        status, _ = 130, print(_interrupted(sys.argv[1:]), file=sys.stderr)
-    elif error and type(error).__name__ != "NoArgsIsHelpError": _say(f"error: {_sentence(error)}")  # it has shown the help
+    if status == 130 or (pressed and status): _leave_interrupted()  # a library may have made something else of it
+    if error and type(error).__name__ != "NoArgsIsHelpError": _say(f"error: {_sentence(error)}")  # that one has shown the help
     sys.exit(status or 0)
