@@ -15,7 +15,6 @@ from typing import Annotated, Literal, Optional
 import typer
 
 # %% ../nbs/90_cli.ipynb #_say
-from .own import load_corpus
 app = typer.Typer(help="Speech emotion recognition as a study: embed a corpus with a frozen encoder, train a small head, "
                        "report honest figures.",
                   no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
