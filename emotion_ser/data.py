@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'PROTOCOLS',
            'CorpusError', 'parse_name', 'sweep', 'ravdess_names', 'make_sample_corpus', 'players', 'clip_facts',
-           'LeftOut', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds', 'report_left_out',
-           'audio_files', 'stretch_content', 'stretch_facts', 'as_table', 'with_facts', 'sample_hash', 'same_sounds',
-           'with_sound', 'first_of', 'clip_name', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download',
-           'download_ravdess', 'select_emotions', 'label_names', 'list_recordings', 'sound_column', 'Split',
-           'random_split', 'actor_split', 'make_split', 'plot_split']
+           'LeftOut', 'printed', 'kind_of', 'list_folder', 'walk_folder', 'find_audio', 'count_kinds',
+           'report_left_out', 'audio_files', 'stretch_content', 'stretch_facts', 'with_facts', 'sample_hash',
+           'among_equals', 'same_sounds', 'sound_column', 'with_sound', 'first_of', 'counted', 'clip_name',
+           'twins_conflict', 'report_twins', 'corpus_name', 'prepare_ravdess', 'sole_download', 'download_ravdess',
+           'select_emotions', 'label_names', 'list_recordings', 'Split', 'random_split', 'actor_split', 'make_split',
+           'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
 import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
@@ -18,13 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile as sf
-from .audio import FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file, open_recording, opened_file
-from .core import default_cache, printable, read_table, record, report_list, versions
+from .audio import (FFMPEG_SUFFIXES, AudioError, Opened, audio_suffixes, content_hash, frames_of, open_file,
+                               open_recording, opened_file, path_text, read_audio)
+from .core import default_cache, printable, report_list
 
 # %% ../nbs/00_data.ipynb #corpuserror
 EMOTIONS = ["neutral", "calm", "happy", "sad",
@@ -190,7 +193,7 @@ def _move_into_place(made, folder):
 # %% ../nbs/00_data.ipynb #_mp3
 def _mp3(source, seconds):
     "The first seconds of a sound, MP3-encoded, as a data URL; `source` is a path or (samples, rate)"
-    samples, rate = sf.read(source, dtype="float32") if isinstance(source, (str, Path)) else source
+    samples, rate = read_audio(source)[:2] if isinstance(source, (str, Path)) else source
     samples, out = np.asarray(samples)[: int(seconds * rate)], io.BytesIO()
     if samples.ndim == 2: samples = samples.mean(axis=1)  # MP3 holds two channels and 48 kHz at most
     if rate > 48000:
@@ -222,7 +225,8 @@ def clip_facts(
             content = content_hash(file)
             with opened_file(file, str(path)) as found:
                 frames = frames_of(found, 0.0, None)[1]
-                return dict(duration=frames / found.rate, sampling_rate=found.rate, channels=found.channels, content=content)
+                return dict(duration=frames / found.rate, sampling_rate=found.rate, channels=found.channels,
+                            content=content)
     except (AudioError, OSError) as error: raise CorpusError(str(error)) from None
 
 # %% ../nbs/00_data.ipynb #left_out
@@ -233,8 +237,16 @@ class LeftOut(NamedTuple):
     detail: str = ""  # the reason, where there is more to say
 
 
-LEFT_OUT = dict(unlisted="left out, cannot be listed", odd="left out, not files that can be read", again="left out, links to folders read already",
-                hidden="left out, hidden", other="not read")  # as they are reported
+LEFT_OUT = dict(unlisted="left out, cannot be listed", odd="left out, not files that can be read",
+                again="left out, links to folders read already", hidden="left out, hidden",
+                other="not read")  # as they are reported
+
+# %% ../nbs/00_data.ipynb #printed
+def printed(
+    report,  # called with each sentence
+):  # the same, for sentences that may hold names of any kind
+    "Report sentences that are safe to show, whatever files and labels are called"
+    return lambda sentence: report(printable(sentence))
 
 # %% ../nbs/00_data.ipynb #kind_of
 def kind_of(
@@ -243,7 +255,7 @@ def kind_of(
     "What a path leads to, links followed"
     try: mode = entry.stat().st_mode
     except FileNotFoundError: return "a link to nothing" if entry.is_symlink() else "gone meanwhile"
-    except OSError as error: return error.strerror.lower()
+    except OSError as error: return str(error.strerror).lower()
     kinds = {stat.S_ISDIR: "folder", stat.S_ISREG: "file", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((kind for is_kind, kind in kinds.items() if is_kind(mode)), "a device")
 
@@ -258,7 +270,7 @@ def list_folder(
         status = os.stat(folder)
         met = seen.setdefault((status.st_dev, status.st_ino), folder)
         if met is not folder:
-            left_out.append(LeftOut(folder, "again", f"leads to {met}"))
+            left_out.append(LeftOut(folder, "again", f"leads to {met.name or met}"))
             return []
         with os.scandir(folder) as found: return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
@@ -270,7 +282,9 @@ def walk_folder(
     folder: Path,
 ) -> tuple[list[Path], list[LeftOut]]:  # every file, and what is in the way
     "All files below a folder, links followed. A folder is read once: what it holds itself first, then what links lead to"
-    files, left_out, folders, links, seen = [], [], deque([folder]), deque(), {}
+    files: list[Path] = []
+    left_out: list[LeftOut] = []
+    folders, links, seen = deque([folder]), deque[Path](), dict[tuple, Path]()
     for above in folder.resolve().parents: seen[(status := os.stat(above)).st_dev, status.st_ino] = above
     while folders or links:
         for entry in list_folder(folders.popleft() if folders else links.popleft(), seen, left_out):
@@ -287,7 +301,7 @@ def find_audio(
     "What a folder holds to listen to, and what is left out: `report_left_out` tells it. Raises `CorpusError`"
     folder = Path(folder)
     try: is_folder = folder.is_dir()
-    except OSError as error: raise CorpusError(f"{folder}: cannot be reached ({error.strerror.lower()})") from None
+    except OSError as error: raise CorpusError(f"{folder}: cannot be reached ({str(error.strerror).lower()})") from None
     if not is_folder: raise CorpusError(f"{folder}: no such folder; `emotion_ser download ravdess` fetches the corpus")
     found, left_out = walk_folder(folder)
     is_hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -305,8 +319,8 @@ def count_kinds(
     top: int = 10,  # how many kinds are told
 ) -> str:  # for example `12 .m4a (...), 3 .txt, 1 without a suffix`
     "How many files of which suffix, and how those that ffmpeg reads are converted"
-    kinds = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths)
-    kinds = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    counts = Counter(Path(path).suffix.lower() or "without a suffix" for path in paths)
+    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
     convert = " (ffmpeg is not on the path; `ffmpeg -i in{0} out.wav` converts one)"
     told = [f"{n} {kind}" + convert.format(kind) * (kind in FFMPEG_SUFFIXES) for kind, n in kinds[:top]]
     if rest := sum(n for _, n in kinds[top:]): told.append(f"{rest} of other kinds")
@@ -319,12 +333,13 @@ def report_left_out(
     folder: str | Path = "",  # names are told from here on
 ):
     "Tell what is left out: how many, and the first names with their reasons"
-    name = lambda path: printable(path.relative_to(folder) if folder and path != Path(folder) else path)
+    tell = printed(report)
+    name = lambda path: path.relative_to(folder) if folder and path != Path(folder) else path
     for why, heading in LEFT_OUT.items():
         these = [gone for gone in left_out if gone.why == why]
-        if these and why == "other": report(printable(f"{heading}: {count_kinds([gone.path for gone in these])}"))
-        elif these and why == "hidden": report(f"{heading}: {len(these)}")
-        elif these: report_list(report, heading, [printable(f"{name(gone.path)}: {gone.detail}") for gone in these])
+        if these and why == "other": tell(f"{heading}: {count_kinds([gone.path for gone in these])}")
+        elif these and why == "hidden": tell(f"{heading}: {len(these)}")
+        elif these: report_list(tell, heading, [f"{name(gone.path)}: {gone.detail}" for gone in these])
 
 # %% ../nbs/00_data.ipynb #audio_files
 def audio_files(
@@ -333,7 +348,7 @@ def audio_files(
 ) -> list[Path]:  # sorted; hidden files and folders (and macOS's `._` shadows) left out
     "Every file of a folder that can be read as audio. Raises `CorpusError`"
     files, left_out = find_audio(folder)
-    told = []
+    told: list[str] = []
     report_left_out(left_out, told.append, folder)
     if not files:
         there = f" ({'; '.join(map(str.strip, told))})" * bool(told)
@@ -359,7 +374,7 @@ def stretch_facts(
     facts: dict,  # of the whole file, from `clip_facts`
     start: float,  # s; NaN: the beginning
     end: float,  # s; NaN: the end
-) -> dict:  # the same of the stretch, with start and end (NaN where it is the whole file) and of the file: `recording`, its content, and `whole`, its duration
+) -> dict:  # of the stretch; with start and end (NaN if it is all); of the file its content, `recording`, and duration, `whole`
     "What a file says of one of its stretches. Raises `AudioError` if it lies outside"
     rate, content = facts["sampling_rate"], facts["content"]
     whole = Opened(str(path), rate, facts["channels"], round(facts["duration"] * rate), None)
@@ -369,26 +384,15 @@ def stretch_facts(
     return dict(facts, duration=frames / rate, content=stretch_content(content, start, end),
                 start=start, end=end, recording=content, whole=facts["duration"])
 
-# %% ../nbs/00_data.ipynb #as_table
-def as_table(
-    rows: list[dict],
-) -> pd.DataFrame:
-    "Rows as a table. A column with a name that is not Unicode text (a file's may be any bytes) holds plain Python strings"
-    columns = {}
-    for column in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(column) for row in rows]
-        try: columns[column] = pd.Series(values)
-        except UnicodeEncodeError: columns[column] = pd.Series(values, dtype=object)
-    return pd.DataFrame(columns)
-
 # %% ../nbs/00_data.ipynb #with_facts
 def with_facts(
     rows: list[dict],  # each with a path; with start and end if it is a stretch, with its line if it stands in a list
     report,  # called with each sentence
 ) -> pd.DataFrame:  # `.attrs["left_out"]` are the reasons
-    "The rows as a table, each with its file's facts; files that are not audio are told of and left out. Raises `CorpusError`"
-    good, bad, known = [], [], {}
+    "The rows as a table, with each file's facts; what is not audio is told and left out. Raises `CorpusError`"
+    report, good, bad, known = printed(report), [], [], dict[str, dict]()
     for row in rows:
+        row = dict(row, path=path_text(row["path"]))  # a name may be bytes that are no characters
         path, line = row["path"], f"line {row['line']}: " if "line" in row else ""
         try:
             facts = known[path] if path in known else known.setdefault(path, clip_facts(path))
@@ -397,7 +401,7 @@ def with_facts(
         except (CorpusError, AudioError) as error: bad.append(printable(f"{line}{error}"))
     if not good: raise CorpusError(f"no clip can be read; the first of {len(bad)}: {(bad or ['the list is empty'])[0]}")
     if bad: report_list(report, "left out, cannot be read", bad)
-    table = as_table(good)
+    table = pd.DataFrame(good)
     table.attrs["left_out"] = bad
     return table
 
@@ -414,55 +418,86 @@ def sample_hash(
         digest = hashlib.blake2b(str(clip.rate).encode(), digest_size=16)
         for block in islice(clip.blocks, 1 if seconds < 10 else None):
             one = (block == block[:, :1]).all()  # all channels are
-            digest.update((block[:, 0] if one else block.mean(axis=1, dtype=np.float32)) + np.float32(0))
+            mono = block[:, 0] if one else block.mean(axis=1, dtype=np.float32)
+            digest.update((mono + np.float32(0)).tobytes())  # 0 for -0 too
     return digest.hexdigest()
+
+# %% ../nbs/00_data.ipynb #among_equals
+def among_equals(
+    clips: dict,  # content -> clip
+    about: dict,  # content -> what is known of its sound so far
+    whole: set,  # the contents that are whole files
+) -> dict:  # those of which another, one of the two a whole file, may have the same sound
+    "Leave out what cannot be equal to anything. Stretches alone are told apart by where they lie"
+    shared, files = Counter(about[c] for c in clips), {about[c] for c in clips if c in whole}
+    return {content: clip for content, clip in clips.items() if shared[about[content]] > 1 and about[content] in files}
 
 # %% ../nbs/00_data.ipynb #same_sounds
 def same_sounds(
     manifest: pd.DataFrame,  # with path, content, sampling_rate, duration and, for stretches, start and end
 ) -> tuple[dict, dict]:  # content -> the least content of those that sound the same; content -> why it cannot be decoded
-    "Which clips have the same samples. Of each only as much is decoded as it takes to tell it from the others"
-    clips = manifest.drop_duplicates("content").reindex(columns=["path", "start", "end", "content", "sampling_rate", "duration"])
-    left = {clip.content: (clip, (clip.sampling_rate, round(clip.duration * clip.sampling_rate))) for clip in clips.itertuples()}
-    wrong = {}
+    "Which files have the same samples, and which stretches those of a file; decoded as far as it takes to tell"
+    columns = ["path", "start", "end", "content", "sampling_rate", "duration"]
+    left = {clip.content: clip for clip in manifest.drop_duplicates("content").reindex(columns=columns).itertuples()}
+    about: dict[str, tuple] = {content: (clip.sampling_rate, round(clip.duration * clip.sampling_rate))
+                               for content, clip in left.items()}
+    whole, wrong = {c for c, clip in left.items() if pd.isna(clip.start) and pd.isna(clip.end)}, dict[str, str]()
     for seconds in (0.1, 1.0, np.inf):
-        shared = Counter(about for _, about in left.values())
-        alike, left = {c: found for c, found in left.items() if shared[found[1]] > 1}, {}
-        for content, (clip, about) in alike.items():
-            try: left[content] = clip, (*about, sample_hash(clip.path, clip.start, clip.end, seconds))
+        left = among_equals(left, about, whole)
+        for content, clip in left.items():
+            try: about[content] += sample_hash(clip.path, clip.start, clip.end, seconds),
             except AudioError as error: wrong[content] = str(error)
-    least = {}
-    for content, (_, about) in sorted(left.items()): least.setdefault(about, content)
-    return {content: least[about] for content, (_, about) in left.items()}, wrong
+        left = {content: clip for content, clip in left.items() if content not in wrong}
+    least = dict[tuple, str]()
+    for content in sorted(left): least.setdefault(about[content], content)
+    return {content: least[about[content]] for content in left}, wrong
+
+# %% ../nbs/00_data.ipynb #sound_column
+def sound_column(
+    manifest: pd.DataFrame,
+) -> str:  # `sound`; `content` where samples were not compared
+    "The column whose values no split may divide"
+    return "sound" if "sound" in manifest else "content"
 
 # %% ../nbs/00_data.ipynb #with_sound
 def with_sound(
-    manifest: pd.DataFrame,
+    manifest: pd.DataFrame,  # if it has a `sound` already, clips with the same need not be compared
     report,  # called with each sentence
 ) -> pd.DataFrame:  # with a column `sound`: equal where the samples are; without the clips that cannot be decoded
     "Find the clips that are one recording, whatever their bytes. Raises `CorpusError`"
-    same, wrong = same_sounds(manifest)
-    table = manifest.assign(sound=[same.get(content, content) for content in manifest.content])
+    known = manifest[sound_column(manifest)].tolist()
+    same, wrong = same_sounds(manifest.assign(content=known))
+    table = manifest.assign(sound=[same.get(sound, sound) for sound in known])
     if not wrong: return table
-    bad = [printable(wrong[content]) for content in table.content if content in wrong]
+    bad = [printable(wrong[sound]) for sound in known if sound in wrong]
     report_list(report, "left out, cannot be read", bad)
-    table = table[~table.content.isin(wrong)].reset_index(drop=True)
+    table = table[[sound not in wrong for sound in known]].reset_index(drop=True)
     if not len(table): raise CorpusError(f"no clip can be read; the first of {len(bad)}: {bad[0]}")
     table.attrs["left_out"] = [*manifest.attrs.get("left_out", []), *bad]
     return table
 
-# %% ../nbs/00_data.ipynb #_drop_copies
+# %% ../nbs/00_data.ipynb #first_of
 def first_of(
     reasons: list[str],
     top: int = 10,  # how many are told
 ) -> str:  # for an error's one sentence
     "The first reasons, and how many more there are"
-    return "; ".join(reasons[:top]) + (f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else "")
+    more = f"; and {len(reasons) - top} more, {len(reasons)} in all" if len(reasons) > top else ""
+    return "; ".join(reasons[:top]) + more
 
+# %% ../nbs/00_data.ipynb #counted
+def counted(
+    n: int,
+    thing: str,  # in the singular
+) -> str:  # `1 clip`, `2 clips`
+    "A number of things"
+    return f"{n} {thing}{'s' * (n != 1)}"
 
+# %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):
     "One row per clip name: the copy that lies highest in the folder"
-    table = manifest.assign(name=[Path(path).stem for path in manifest.path], depth=[len(Path(path).parts) for path in manifest.path])
+    paths = list(map(Path, manifest.path))
+    table = manifest.assign(name=[path.stem for path in paths], depth=[len(path.parts) for path in paths])
     several = table.drop_duplicates(["name", "sound"])
     several = several[several.duplicated("name", keep=False)]
     differ = [" and ".join(same.path) for _, same in several.groupby("name")]
@@ -475,11 +510,24 @@ def _drop_copies(manifest, report):
 # %% ../nbs/00_data.ipynb #clip_name
 def clip_name(
     clip,  # a row of a manifest, from `itertuples`
-) -> str:  # for example `call1 0.8 to 1.6 s (line 3)`
-    "What a report calls a clip: its file's name, where it lies in it, and its line in the list"
-    start, end, line = (getattr(clip, name, np.nan) for name in ("start", "end", "line"))
-    where = "" if pd.isna(start) and pd.isna(end) else f" {0 if pd.isna(start) else start:g} to {'the end' if pd.isna(end) else f'{end:g} s'}"
-    return printable(f"{Path(clip.path).stem}{where}" + ("" if pd.isna(line) else f" (line {line})"))
+) -> str:  # for example `03-01-03-01-02-01-07`, `mine/call1.wav 0.8 to 1.6 s (line 3)`
+    "What a report calls a clip: RAVDESS's name, or the end of its path; where it lies in it, and its line in the list"
+    path = Path(clip.path)
+    name = path.stem if parse_name(path.stem) else "/".join(path.parts[-3:])
+    start, end, line = (getattr(clip, column, np.nan) for column in ("start", "end", "line"))
+    if not (pd.isna(start) and pd.isna(end)):
+        name += f" {0 if pd.isna(start) else start:g} to {'the end' if pd.isna(end) else f'{end:g} s'}"
+    return printable(name + ("" if pd.isna(line) else f" (line {line})"))
+
+# %% ../nbs/00_data.ipynb #twins_conflict
+def twins_conflict(
+    twins: pd.DataFrame,  # clips that are one recording
+) -> str:  # empty if there is none
+    "What the labels and speakers of one recording contradict one another in"
+    for column, words in dict(emotion="under {} labels", actor="by {} speakers").items():
+        found = sorted(map(str, twins[column].dropna().unique()))
+        if len(found) > 1: return f"{words.format('two' if len(found) == 2 else len(found))} ({' and '.join(found)})"
+    return ""
 
 # %% ../nbs/00_data.ipynb #report_twins
 def report_twins(
@@ -489,15 +537,13 @@ def report_twins(
     "Report clips of different names that are one recording. Raises `CorpusError` if they contradict one another"
     conflicts, same = [], []
     for _, twins in manifest[manifest.duplicated("sound", keep=False)].groupby("sound", sort=False):
-        names, labels, speakers = list(map(clip_name, twins.itertuples())), *(sorted(map(str, twins[c].dropna().unique())) for c in ("emotion", "actor"))
+        names = list(map(clip_name, twins.itertuples()))
         told = " and ".join(names[:5] + [f"{len(names) - 5} more"] * (len(names) > 5))
-        count = lambda things: {2: "two"}.get(len(things), len(things))
-        if len(labels) > 1: conflicts.append(f"one recording under {count(labels)} labels ({' and '.join(labels)}): {told}")
-        elif len(speakers) > 1: conflicts.append(f"one recording by {count(speakers)} speakers ({' and '.join(speakers)}): {told}")
+        if conflict := twins_conflict(twins): conflicts.append(f"one recording {conflict}: {told}")
         else: same.append(told)
     if conflicts: raise CorpusError(f"{first_of(conflicts)}; keep one of each, with the right label and speaker")
-    if len(same) > 10: report_list(report, "recordings found more than once, kept on one side of every split", same)
-    for told in same * (len(same) <= 10): report(f"{told} are the same recording: kept on one side of every split")
+    if len(same) > 10: return report_list(report, "recordings found more than once, kept on one side of every split", same)
+    for told in same: report(f"{told} are the same recording: kept on one side of every split")
 
 # %% ../nbs/00_data.ipynb #_report_missing
 def _report_missing(manifest, report):
@@ -510,11 +556,11 @@ def _report_missing(manifest, report):
     if clips:
         report(f"clips missing: {len(clips)} ({', '.join(clips[:5])}{' and more' if len(clips) > 5 else ''})")
 
-# %% ../nbs/00_data.ipynb #corpus_name
+# %% ../nbs/00_data.ipynb #columns
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
            "sampling_rate", "channels", "content", "sound"]
 
-
+# %% ../nbs/00_data.ipynb #corpus_name
 def corpus_name(
     folder: str | Path,  # or a file
     otherwise: str,  # the name of a corpus that is none of ours
@@ -543,8 +589,9 @@ def prepare_ravdess(
     report=print,  # called with each sentence worth telling: files left out, copies, twins, missing clips
 ) -> pd.DataFrame:  # one row per clip, sorted by name; columns: `COLUMNS`; `.attrs["corpus"]` names the corpus
     "A RAVDESS folder's manifest: a row per speech clip. Raises `CorpusError` if there is nothing to learn from"
+    report = printed(report)
     files, left_out = find_audio(folder)
-    films = [gone for gone in left_out if gone.why == "other" and parse_name(gone.path.stem)]  # named as RAVDESS's videos are
+    films = [gone for gone in left_out if gone.why == "other" and parse_name(gone.path.stem)]  # by their names
     report_left_out([gone for gone in left_out if gone not in films], report, folder)
     speech = _speech(files, len(films), report)
     if not speech:
@@ -637,7 +684,7 @@ def select_emotions(
         raise CorpusError("one emotion cannot be told apart from itself: name two or more")
     return manifest[manifest.emotion.isin(emotions)].reset_index(drop=True)
 
-
+# %% ../nbs/00_data.ipynb #label_names
 def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its emotions, then the rest by name
     "The labels of a corpus, in the order that every table and matrix of this study uses"
     found = set(manifest.emotion)
@@ -672,15 +719,8 @@ def list_recordings(
         raise CorpusError(f"{place}: cannot be listed ({str(error) or type(error).__name__})") from None
     seen = _listed(place, {path.removeprefix(root): path for path in found}, report)
     said = lambda about: repr(sorted((k, str(v)) for k, v in about.items())).encode()
-    return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=hashlib.blake2b(said(found[path]), digest_size=16).hexdigest())
-                         for path in seen])
-
-# %% ../nbs/00_data.ipynb #sound_column
-def sound_column(
-    manifest: pd.DataFrame,
-) -> str:  # `sound`; `content` where samples were not compared
-    "The column whose values no split may divide"
-    return "sound" if "sound" in manifest else "content"
+    known = lambda path: hashlib.blake2b(said(found[path]), digest_size=16).hexdigest()
+    return pd.DataFrame([dict(path=store.unstrip_protocol(path), content=known(path)) for path in seen])
 
 # %% ../nbs/00_data.ipynb #split
 @dataclass(frozen=True, eq=False)
@@ -795,8 +835,10 @@ def plot_split(
     return ax
 
 # %% ../nbs/00_data.ipynb #moved
+MOVED = dict(load_corpus="own", prepare_folder="own", versions="core", record="core")
+
+
 def __getattr__(name):
-    "`load_corpus` and `prepare_folder` moved to `own`"
-    if name not in ("load_corpus", "prepare_folder"): raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from emotion_ser import own
-    return getattr(own, name)
+    "What moved to another notebook is still found here"
+    if name not in MOVED: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"emotion_ser.{MOVED[name]}"), name)
