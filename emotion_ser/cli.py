@@ -376,11 +376,13 @@ def _clips(corpus):
     "The manifest of a corpus; of a place where labels are not to be had, its recordings alone"
     from emotion_ser.data import CorpusError, list_recordings
     from emotion_ser.own import load_corpus
-    if "://" in corpus: return list_recordings(corpus)
-    try: return load_corpus(corpus, _say)
+    told = set()
+    once = lambda sentence: sentence in told or (told.add(sentence), _say(sentence))  # a place that is read twice is told of once
+    if "://" in corpus: return list_recordings(corpus, once)
+    try: return load_corpus(corpus, once)
     except CorpusError as error:
         if not Path(corpus).is_dir(): raise
-        found = list_recordings(corpus)
+        found = list_recordings(corpus, once)
         _say(f"embedded without labels ({error})")
         return found
 
