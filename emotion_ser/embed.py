@@ -10,8 +10,9 @@ __all__ = ['POOLINGS', 'HOP', 'CHUNK', 'MARGIN', 'FUNCTIONALS', 'DEFAULT_ENCODER
            'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16', 'find_file', 'check_settings',
            'read_settings', 'read_preparation', 'read_tensors', 'read_weights', 'check_size', 'build_network',
            'load_network', 'clip_pieces', 'piece_part', 'merge_stats', 'pool_clips', 'export_onnx', 'Encoder',
-           'load_encoder', 'UpperBlocks', 'TunedEncoder', 'save_upper', 'load_upper', 'ShelfError', 'Embeddings',
-           'embed_corpus', 'save_manifest', 'project', 'neighbours_share', 'plot_map']
+           'load_encoder', 'UpperBlocks', 'TunedEncoder', 'save_upper', 'load_upper', 'ShelfError', 'Clip',
+           'list_clips', 'listed_content', 'file_content', 'check_unchanged', 'load_clip', 'Embeddings', 'embed_corpus',
+           'save_manifest', 'project', 'neighbours_share', 'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
 import copy, hashlib, io, json, logging, os, pickle, re, secrets, threading, time, warnings
@@ -22,11 +23,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from .data import default_cache
-from .preprocess import MIN_SAMPLES, SAMPLING_RATE, AudioError, change_speed, load_waveform
+from .audio import AudioError, content_hash, fetched, open_file
+from .core import default_cache, write_file
+from .preprocess import MIN_SAMPLES, SAMPLING_RATE, change_speed, load_waveform
 
 # %% ../nbs/02_embed.ipynb #encodererror
 # which of an encoder's statistics over time an embedding holds
@@ -986,24 +989,98 @@ def _batches(waveforms, size=16, ahead=256, samples=IN_VIEW):
             yield from (view.pop(n) for n in list(view))
     yield from view.values()
 
-# %% ../nbs/02_embed.ipynb #_embedded
-def _play(path, how, speed):
-    "A clip's waveform at this speed"
-    waveform = load_waveform(path, how=how)
+# %% ../nbs/02_embed.ipynb #clip
+class Clip(NamedTuple):
+    "A row of a manifest: what to embed, and what it was when it was listed"
+    path: str | Path  # or a URL
+    content: str  # a hash; anything else is not compared
+    start: float | None = None  # s; None: from the beginning
+    end: float | None = None  # s; None: to the end
+
+
+def list_clips(
+    manifest: pd.DataFrame,  # with the columns path and content; and start and end (s) for stretches, NaN: the recording's
+) -> list[Clip]:
+    "The rows of a manifest as clips"
+    times = [manifest[column] if column in manifest else pd.Series(None, manifest.index, float) for column in ("start", "end")]
+    columns = [column.astype(object).where(column.notna(), None) for column in times]
+    return list(map(Clip, manifest.path, manifest.content, *columns))
+
+# %% ../nbs/02_embed.ipynb #listed_content
+def listed_content(
+    url: str,
+) -> str | None:  # as in `list_recordings`; None if it is gone
+    "What identifies a file in a store, by what the store lists of it now. Raises `AudioError`"
+    try:
+        store, path = _store(url)
+        store.invalidate_cache()
+        found = store.find(path.rpartition("/")[0], detail=True, prefix=path.rpartition("/")[2])
+    except Exception as error:  # each store has errors of its own
+        raise AudioError(f"{url}: cannot be listed again ({str(error) or type(error).__name__})") from None
+    about = [(key, str(value)) for key, value in found[path].items()] if path in found else None
+    return about and hashlib.blake2b(repr(sorted(about)).encode(), digest_size=16).hexdigest()
+
+# %% ../nbs/02_embed.ipynb #file_content
+_recordings: dict = {}  # what the system says of a long recording -> its hash
+
+
+def file_content(
+    file,  # an open binary file
+    again: bool = False,  # whether it will be asked for often
+) -> str:  # see `content_hash`
+    "What an open file holds now; asked again, what has not been touched for some seconds is not read again"
+    file.seek(0, os.SEEK_END)  # so that nothing buffered is taken for what lies there
+    if not again: return content_hash(file)
+    s = os.fstat(file.fileno())
+    key = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+    if time.time() - max(s.st_mtime, s.st_ctime) < 5: return content_hash(file)
+    if key not in _recordings: _recordings[key] = content_hash(file)
+    return _recordings[key]
+
+# %% ../nbs/02_embed.ipynb #load_clip
+def check_unchanged(
+    clip: Clip,
+    file,  # an open binary file with its bytes
+):
+    "Raise `AudioError` unless a clip still is what was listed"
+    content, is_url = str(clip.content), not hasattr(file, "fileno") or isinstance(file, io.BytesIO)
+    if not re.fullmatch("[0-9a-f]{32}", content): return
+    is_stretch = clip.start is not None or clip.end is not None
+    now = [file_content(file, again=is_stretch and not is_url)]
+    if is_stretch:
+        from emotion_ser.data import stretch_content
+        same = lambda whole: stretch_content(whole, clip.start, clip.end) == content
+    else: same = content.__eq__
+    if same(now[0]) or (is_url and (listed := listed_content(str(clip.path))) and same(listed)): return
+    raise AudioError(f"{clip.path}: changed since the corpus was listed; run the same command again")
+
+
+def load_clip(
+    clip: Clip,  # or the pair path, content
+    how: str = "peak",  # normalisation, see `load_waveform`
+    speed: float = 1.0,  # see `change_speed`
+) -> np.ndarray:  # [n_samples] float32 at 16 kHz
+    "A clip's waveform. Raises `AudioError`, also if its file is not what was listed any more"
+    clip = Clip(*clip)
+    is_url = isinstance(clip.path, str) and "://" in clip.path
+    with fetched(clip.path) if is_url else open_file(clip.path) as file:
+        if is_url: file.name = clip.path
+        waveform = load_waveform(file, how=how, start=clip.start or 0.0, end=clip.end)
+        check_unchanged(clip, file)
     try: return change_speed(waveform, speed)
-    except AudioError as error: raise AudioError(f"{path}: {error}") from None
+    except AudioError as error: raise AudioError(f"{clip.path}: {error}") from None
 
-
+# %% ../nbs/02_embed.ipynb #_embedded
 def _hear(clip, encoder, how, speed, encode):
     "(path, content, statistics), or the waveform in their place, or what is wrong with it"
-    path, content = clip
-    try: waveform = _play(path, how, speed)
+    path, content, *_ = clip
+    try: waveform = load_clip(clip, how, speed)
     except AudioError as error: return path, content, error
     return path, content, encoder.layer_stats(waveform[None])[0] if encode else waveform
 
 
 def _embedded(clips, encoder, how, speed, workers=None):
-    "(path, content, statistics or `AudioError`) of each (path, content), as they are ready"
+    "(path, content, statistics or `AudioError`) of each clip, as they are ready"
     workers, on_cpu = workers or torch.get_num_threads(), encoder.device.type == "cpu"
     work = partial(_hear, encoder=encoder, how=how, speed=speed, encode=on_cpu)
     with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, clips, view=2 * workers)) as heard:
@@ -1063,7 +1140,7 @@ def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
 def _fill_here(shelf, todo, encoder, how, speed, on_error, progress, workers):
     "Embed the missing clips on this machine"
     from tqdm.auto import tqdm
-    clips = zip(todo.path, todo.content)
+    clips = list_clips(todo)
     with (tqdm(total=len(todo), desc=f"embedding with {Path(encoder.name).name}", unit="clip", disable=not progress) as bar,
           closing(_embedded(clips, encoder, how, speed, workers)) as heard):
         return _fill_shelf(shelf, heard, encoder, on_error, bar)
@@ -1091,7 +1168,7 @@ class _RayWorker:
         self.encoder, self.shelf, self.how, self.speed = encoder, shelf, how, speed
 
     def __call__(self, batch):
-        clips, skipped, broken = zip(batch["path"].tolist(), batch["content"].tolist()), {}, ""
+        clips, skipped, broken = list_clips(pd.DataFrame(batch)), {}, ""
         heard = _embedded(clips, self.encoder, self.how, self.speed, workers=1)
         try: skipped = _fill_shelf(self.shelf, heard, self.encoder, "skip", every=float("inf"))
         except ShelfError as error: broken = str(error)  # Ray would bury it in the traceback of a worker
@@ -1107,7 +1184,8 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
         logging.getLogger("ray.data").setLevel("ERROR")
         ray.data.DataContext.get_current().enable_progress_bars = False
         workers = workers or max(1, int(ray.cluster_resources().get("CPU" if encoder.device.type == "cpu" else "GPU", 1)))
-        blocks = [todo[["path", "content"]].astype(str)[i:i + batch] for i in range(0, len(todo), batch)]
+        listed = pd.DataFrame(list_clips(todo)).astype(dict(path=str, content=str, start=float, end=float))
+        blocks = [listed[i:i + batch] for i in range(0, len(listed), batch)]
         said = ray.data.from_pandas(blocks).map_batches(
             _RayWorker, fn_constructor_args=(encoder, shelf, how, speed), batch_size=batch, num_cpus=1,
             num_gpus=int(encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
@@ -1138,7 +1216,7 @@ def _check_kept(shelf, todo, known, skipped):
 
 # %% ../nbs/02_embed.ipynb #embed_corpus
 def embed_corpus(
-    manifest: pd.DataFrame,  # with the columns path and content; a path may be a URL
+    manifest: pd.DataFrame,  # with the columns path and content, and for stretches start and end (s); a path may be a URL
     encoder: FrozenEncoder,
     cache_dir: str | Path | None = None,  # a folder or URL; default: `embeddings` in `default_cache()`
     how: str = "peak",  # amplitude normalisation, see `load_waveform`
