@@ -9,9 +9,10 @@ __all__ = ['POOLINGS', 'HOP', 'CHUNK', 'MARGIN', 'FUNCTIONALS', 'DEFAULT_ENCODER
            'loudness', 'zero_crossings', 'shape_of', 'cepstrum', 'melody', 'acoustic_frames', 'speech_part',
            'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16', 'find_file', 'check_settings',
            'read_settings', 'read_preparation', 'read_tensors', 'read_weights', 'check_size', 'build_network',
-           'load_network', 'clip_pieces', 'piece_part', 'merge_stats', 'pool_clips', 'export_onnx', 'Encoder',
-           'load_encoder', 'UpperBlocks', 'TunedEncoder', 'save_upper', 'load_upper', 'ShelfError', 'Clip',
-           'list_clips', 'listed_content', 'file_content', 'check_unchanged', 'load_clip', 'Embeddings', 'embed_corpus',
+           'load_network', 'clip_pieces', 'piece_part', 'merge_stats', 'pool_clips', 'check_onnx', 'export_onnx',
+           'find_device', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder', 'tensor_digest', 'save_tensors',
+           'load_tensors', 'save_upper', 'load_upper', 'ShelfError', 'Clip', 'list_clips', 'clip_name',
+           'listed_content', 'file_content', 'check_unchanged', 'load_clip', 'Embeddings', 'embed_corpus',
            'save_manifest', 'project', 'neighbours_share', 'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
@@ -603,10 +604,16 @@ class _Network(torch.nn.Module):
     def forward(self, inputs): return torch.stack(_layers(self.encoder, inputs), 1)
 
 
+def check_onnx():
+    "Raise `EncoderError` if what writes a graph, or what runs it, is not installed"
+    try: import onnx, onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise EncoderError(f'runtime onnx needs an extra: pip install "emotion_ser[onnx]" ({error})') from None
+
+
 def _session(path):
     "ONNX Runtime on a graph: one thread, as many calls at once as one likes"
-    try: import onnxruntime
-    except ImportError: raise EncoderError('runtime onnx needs an extra: pip install "emotion_ser[onnx]"') from None
+    import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -637,11 +644,22 @@ def export_onnx(
 def _check_runtime(runtime, dtype, device):
     "The runtime's name, if it can be had; a warning if this processor is slow at what was asked"
     if runtime not in RUNTIMES: raise EncoderError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    if runtime != "torch": check_onnx()
     if runtime != "torch" and (dtype, device.type) != ("float32", "cpu"):
         raise EncoderError(f"runtime {runtime} starts from float32 on a CPU, not from {dtype} on {device.type}")
     if device.type == "cpu" and dtype != "float32" and not has_bfloat16():
         warnings.warn(f"this processor has no arithmetic of its own for {dtype}: expect it to be slower than float32")
     return runtime
+
+
+def find_device(
+    device: str | None,  # `cpu`, `cuda`, ...; None: a GPU if there is one
+) -> torch.device:
+    "Where a network runs. Raises `EncoderError` if it cannot run there"
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try: return torch.zeros(1, device=name).device if name != "cpu" else torch.device(name)
+    except Exception as error:  # what each kind of device raises
+        raise EncoderError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); give cpu, or none") from None
 
 
 def _take_network(encoder, model):
@@ -704,11 +722,11 @@ class Encoder(FrozenEncoder):
         super().__init__(name, len(blocks), model.config.hidden_size, layers, pooling)
         if dtype not in DTYPES: raise EncoderError(f"no dtype {dtype!r}; there are {', '.join(DTYPES)}")
         self.revision, self.extractor, self.dtype = revision, extractor, getattr(torch, dtype)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = find_device(device)
         self.fingerprint = dict(encoder=self.kind, weights=_digest(model, extractor), dtype=dtype,
                                 device=self.device.type, version=1)
-        _take_network(self, model)
         self.runtime = _check_runtime(runtime, dtype, self.device)
+        _take_network(self, model)
         if runtime != "torch": self.fingerprint["runtime"] = runtime
 
     @cached_property
@@ -821,22 +839,60 @@ class TunedEncoder(FrozenEncoder):
         "[n_clips, n_samples] -> [n_clips, top + 1, 2, width] float32: mean and deviation over the speech"
         return np.stack([_tuned_stats(self, self.speech_pieces(waveform)) for waveform in waveforms])
 
+# %% ../nbs/02_embed.ipynb #save_tensors
+def tensor_digest(
+    tensors: dict,  # name -> tensor
+    metadata: dict,  # text -> text
+) -> str:  # 128 bits, in hexadecimal
+    "A hash of everything that a file of tensors says"
+    h = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        h.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode() + flat.numpy().tobytes())
+    return h.hexdigest()
+
+
+def save_tensors(
+    tensors: dict,  # name -> tensor
+    path: str | Path,
+    **metadata: str,  # what else to note
+):
+    "Write tensors as safetensors, with their digest"
+    from safetensors.torch import save_file
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(tensors, path, {**metadata, "digest": tensor_digest(tensors, metadata)})
+
+
+def load_tensors(
+    path: str | Path,
+    known: tuple = (),  # the entries of its metadata beside the digest
+) -> tuple[dict, dict]:  # name -> tensor, and the metadata
+    "Read what `save_tensors` wrote, or an older file. Raises `ValueError` if it is not as it was written"
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(path, "pt") as kept:
+            tensors, metadata = {name: kept.get_tensor(name) for name in kept.keys()}, kept.metadata() or {}
+    except SafetensorError as error: raise ValueError(f"damaged ({error})") from None
+    except OSError as error: raise ValueError(f"cannot be read ({error})") from None
+    digest = metadata.pop("digest", None)
+    if odd := metadata.keys() - {*known, "format"}: raise ValueError(f"damaged: an unknown entry in its header ({min(odd)[:20]!r})")
+    if digest is not None and digest != tensor_digest(tensors, metadata):
+        raise ValueError("damaged: its digest differs; fetch or write it anew")
+    return tensors, metadata
+
 # %% ../nbs/02_embed.ipynb #save_upper
 UPPER = "encoder.safetensors"  # how their file is called beside a head
 
 
 def save_upper(encoder: TunedEncoder, path: str | Path):
-    "Write the blocks above as safetensors"
-    from safetensors.torch import save_file
-    save_file({key: weight.cpu().contiguous() for key, weight in encoder.upper.state_dict().items()}, path)
+    "Write the blocks above as safetensors, with a digest"
+    save_tensors(encoder.upper.state_dict(), path)
 
 
 def load_upper(encoder: TunedEncoder, path: str | Path) -> TunedEncoder:
     "Give an encoder the blocks that `save_upper` kept, bit for bit; returns it. Raises `EncoderError`"
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    try: kept = load_file(path)
-    except (OSError, SafetensorError) as error: raise EncoderError(f"{path}: cannot be read ({error})") from None
+    try: kept, _ = load_tensors(path)
+    except ValueError as error: raise EncoderError(f"{path}: {error}") from None
     own = encoder.upper.state_dict()
     wrong = [key for key in sorted(own.keys() | kept.keys()) if key not in own or key not in kept or own[key].shape != kept[key].shape
              or own[key].dtype != kept[key].dtype or not kept[key].isfinite().all()]
@@ -852,7 +908,9 @@ class ShelfError(OSError):
 def _store(place):
     "The file system of a folder or URL, and the path in it"
     import fsspec
-    return fsspec.url_to_fs(str(place))
+    try: return fsspec.url_to_fs(str(place))
+    except (ImportError, ValueError) as error:  # no such protocol, or what it needs is not installed
+        raise ShelfError(f"{place}: cannot be opened ({str(error).splitlines()[0]})") from None
 
 
 def _shelf(cache_dir, encoder, how, speed=1.0):
@@ -1006,6 +1064,12 @@ def list_clips(
     columns = [column.astype(object).where(column.notna(), None) for column in times]
     return list(map(Clip, manifest.path, manifest.content, *columns))
 
+
+def clip_name(clip: Clip) -> str:
+    "What a clip is called: its path, and of a stretch the two times"
+    if clip.start is None and clip.end is None: return clip.path
+    return f"{clip.path}, {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
+
 # %% ../nbs/02_embed.ipynb #listed_content
 def listed_content(
     url: str,
@@ -1100,7 +1164,7 @@ class Embeddings:
     encoder: FrozenEncoder
     shelf: str  # the folder or URL that holds them
     index: dict  # content -> its shard
-    skipped: dict = field(default_factory=dict)  # path -> why it could not be heard
+    skipped: dict = field(default_factory=dict)  # path (of a stretch: see `clip_name`) -> why it has no embedding
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -1116,7 +1180,7 @@ SHARD = 8 * 2**20  # bytes: what a shard holds at most, so that memory does not 
 
 
 def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
-    "Put what comes on the shelf every few seconds, and also when interrupted; returns path -> why it is not there"
+    "Put what comes on the shelf every few seconds, and also when interrupted; returns content -> why it is not there"
     fresh, skipped, started = {}, {}, time.monotonic()
     written, size = started, 0
     try:
@@ -1124,7 +1188,7 @@ def _fill_shelf(shelf, heard, encoder, on_error, bar=None, every=2.0):
             if bar is not None: bar.update()
             if isinstance(stats, AudioError):
                 if on_error == "raise": raise stats
-                skipped[str(path)] = str(stats)
+                skipped[content] = str(stats)
                 continue
             fresh[content], size = (path, stats), size + stats.nbytes
             now = time.monotonic()
@@ -1172,8 +1236,8 @@ class _RayWorker:
         heard = _embedded(clips, self.encoder, self.how, self.speed, workers=1)
         try: skipped = _fill_shelf(self.shelf, heard, self.encoder, "skip", every=float("inf"))
         except ShelfError as error: broken = str(error)  # Ray would bury it in the traceback of a worker
-        reasons = [broken or skipped.get(path, "") for path in batch["path"]]
-        return dict(path=batch["path"], reason=np.array(reasons, dtype=object), broken=np.full(len(reasons), bool(broken)))
+        reasons = [broken or skipped.get(content, "") for content in batch["content"]]
+        return dict(content=batch["content"], reason=np.array(reasons, dtype=object), broken=np.full(len(reasons), bool(broken)))
 
 # %% ../nbs/02_embed.ipynb #fill-by-ray
 def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, address=None, batch=32):
@@ -1191,9 +1255,9 @@ def _fill_by_ray(shelf, todo, encoder, how, speed, on_error, progress, workers, 
             num_gpus=int(encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
         with tqdm(total=len(todo), desc=f"embedding on {workers} workers", unit="clip", disable=not progress) as bar:
             for rows in said.iter_batches(batch_size=batch):
-                bar.update(len(rows["path"]))
+                bar.update(len(rows["content"]))
                 if rows["broken"].any(): raise ShelfError(rows["reason"][rows["broken"]][0])
-                skipped.update({p: r for p, r in zip(rows["path"], rows["reason"]) if r})
+                skipped.update({c: r for c, r in zip(rows["content"], rows["reason"]) if r})
     if skipped and on_error == "raise": raise AudioError(next(iter(skipped.values())))
     return skipped
 
@@ -1210,7 +1274,7 @@ def _check_choices(on_error, engine, address):
 
 def _check_kept(shelf, todo, known, skipped):
     "Raise `ShelfError` if what was put on the shelf is not there"
-    gone = ~(todo.content.isin(known) | todo.path.astype(str).isin(skipped))
+    gone = ~(todo.content.isin(known) | todo.content.isin(skipped))
     if gone.any(): raise ShelfError(f"{shelf}: {gone.sum()} embeddings that were just kept are gone or damaged; "
                                     "see what else writes there, and run the same command again")
 
@@ -1238,8 +1302,9 @@ def embed_corpus(
         known = _on_shelf(shelf, encoder)
     _check_kept(shelf, todo, known, skipped)
     heard = manifest[manifest.content.isin(known)].reset_index(drop=True)
-    skipped = {p: skipped.get(str(p)) or "the same recording as a clip that cannot be heard"
-               for p in manifest.path[~manifest.content.isin(known)]}
+    reasons = {clip_name(clip): skipped.get(clip.content) for clip in list_clips(todo)}
+    skipped = {name: reasons.get(name) or "the same recording as a clip that cannot be heard"
+               for name in map(clip_name, list_clips(manifest[~manifest.content.isin(known)]))}
     if not len(heard):
         raise AudioError(f"none of {len(manifest)} clips can be heard; "
                          f"the first: {next(iter(skipped.values()), 'there is none')}")
@@ -1253,7 +1318,8 @@ def save_manifest(
 ) -> str:  # where it was written
     "Write manifest.parquet beside the shelves: every clip with its content hash, and in `problem` why it has no embedding"
     out, (store, path) = io.BytesIO(), _open_shelf(place)
-    manifest.assign(path=manifest.path.astype(str), problem=manifest.path.map(embedded.skipped)).to_parquet(out, index=False)
+    problems = [embedded.skipped.get(clip_name(clip)) for clip in list_clips(manifest)]
+    manifest.assign(path=manifest.path.astype(str), problem=problems).to_parquet(out, index=False)
     try: _put(store, f"{path}/manifest.parquet", out.getvalue())
     except OSError as error: raise ShelfError(f"{place}: manifest.parquet cannot be written ({error.strerror or error})") from error
     return f"{str(place).rstrip('/')}/manifest.parquet"
