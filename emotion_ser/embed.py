@@ -10,8 +10,8 @@ __all__ = ['POOLINGS', 'HOP', 'CHUNK', 'MARGIN', 'FUNCTIONALS', 'DEFAULT_ENCODER
            'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16', 'find_file', 'check_settings',
            'read_settings', 'read_preparation', 'read_tensors', 'read_weights', 'check_size', 'build_network',
            'load_network', 'clip_pieces', 'piece_part', 'merge_stats', 'pool_clips', 'check_onnx', 'export_onnx',
-           'find_device', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder', 'tensor_digest', 'save_tensors',
-           'load_tensors', 'save_upper', 'load_upper', 'ShelfError', 'Clip', 'list_clips', 'clip_name',
+           'find_device', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder', 'tensor_digest', 'in_order',
+           'save_tensors', 'load_tensors', 'save_upper', 'load_upper', 'ShelfError', 'Clip', 'list_clips', 'clip_name',
            'listed_content', 'file_content', 'check_unchanged', 'load_clip', 'Embeddings', 'embed_corpus',
            'save_manifest', 'project', 'neighbours_share', 'plot_map']
 
@@ -851,6 +851,18 @@ def tensor_digest(
         h.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode() + flat.numpy().tobytes())
     return h.hexdigest()
 
+# %% ../nbs/02_embed.ipynb #save_tensors-2
+def in_order(
+    data: bytes,  # a safetensors file
+) -> bytes:  # the same, the metadata in its header sorted
+    "One order for what has none, so that equal files are equal byte for byte"
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
 
 def save_tensors(
     tensors: dict,  # name -> tensor
@@ -858,11 +870,11 @@ def save_tensors(
     **metadata: str,  # what else to note
 ):
     "Write tensors as safetensors, with their digest"
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, path, {**metadata, "digest": tensor_digest(tensors, metadata)})
+    Path(path).write_bytes(in_order(save(tensors, {**metadata, "digest": tensor_digest(tensors, metadata)})))
 
-
+# %% ../nbs/02_embed.ipynb #load_tensors
 def load_tensors(
     path: str | Path,
     known: tuple = (),  # the entries of its metadata beside the digest
