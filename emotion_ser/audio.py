@@ -50,7 +50,7 @@ def open_file(
     "Open a regular file; never blocks. Raises `AudioError`"
     try:
         check_regular(path, os.stat(path))
-        file = open(path, "rb", opener=lambda place, flags: os.open(place, flags | getattr(os, "O_NONBLOCK", 0)))
+        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     except AudioError: raise
     except (OSError, ValueError) as error: raise no_file(path, error) from None
     try: check_regular(path, os.fstat(file.fileno()))

@@ -1158,7 +1158,7 @@ def load_clip(
     clip = Clip(*clip)
     is_url = isinstance(clip.path, str) and "://" in clip.path
     with fetched(clip.path) if is_url else open_file(clip.path) as file:
-        if is_url: file.name = clip.path
+        (file if is_url else file.raw).name = str(clip.path)  # for messages
         waveform = load_waveform(file, how=how, start=clip.start or 0.0, end=clip.end)
         check_unchanged(clip, file)
     try: return check_waveforms(change_speed(waveform, speed)[None])[0]
