@@ -24,7 +24,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .audio import AudioError
 from .core import report_list
 from .data import Split, label_names, make_split
-from .embed import TunedEncoder, _ahead, _mean_std, _open_shelf, _play, _put, _shelf, _store, one_thread
+from .embed import (TunedEncoder, _ahead, _mean_std, _open_shelf, _put, _shelf, _store, clip_name, list_clips,
+                               load_clip, one_thread)
 from .head import EmotionHead, HeadError
 
 from .evaluate import score
@@ -57,32 +58,32 @@ def _hear_states(waveform, encoder):
 
 
 def _clip_states(clip, encoder, folder, speed):
-    "(path, frames, statistics) of one (path, content), from its file or heard now and kept; or (path, error, None)"
+    "(content, frames, statistics) of one clip, from its file or heard now and kept; or (content, error, None)"
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save
-    path, file = clip[0], folder / f"{clip[1]}.safetensors"
+    content, file = clip.content, folder / f"{clip.content}.safetensors"
     try: kept = load_file(file)
     except (OSError, SafetensorError):
-        try: kept = _hear_states(_play(path, "peak", speed), encoder)
-        except AudioError as error: return path, error, None
-        except Exception as error: return path, AudioError(f"{path}: {type(error).__name__}: {error}"), None  # whatever a library may raise
+        try: kept = _hear_states(load_clip(clip, "peak", speed), encoder)
+        except AudioError as error: return content, error, None
+        except Exception as error: return content, AudioError(f"{clip_name(clip)}: {type(error).__name__}: {error}"), None  # whatever a library may raise
         _put(*_store(file), save(kept))
-    return path, kept["frames"], kept["stats"].numpy()
+    return content, kept["frames"], kept["stats"].numpy()
 
 # %% ../nbs/16_finetune.ipynb #embed_states
 def _embed_states(manifest, encoder, cache_dir, speed, progress):
-    "(path, frames, statistics) of every clip, in the order of the manifest"
+    "(content, frames, statistics) of every clip, in the order of the manifest"
     from tqdm.auto import tqdm
     folder = Path(f"{_shelf(cache_dir, encoder.below, 'peak', speed)}-below{encoder.n_tuned}")
     _open_shelf(folder)
     work = partial(_clip_states, encoder=encoder, folder=folder, speed=speed)
     workers = torch.get_num_threads()
-    with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, zip(manifest.path, manifest.content), 2 * workers)) as heard:
+    with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, list_clips(manifest), 2 * workers)) as heard:
         return list(tqdm(heard, total=len(manifest), desc=f"below the blocks that move, speed {speed:g}", unit="clip", disable=not progress))
 
 
 def embed_states(
-    manifest: pd.DataFrame,  # with the columns path and content
+    manifest: pd.DataFrame,  # with the columns path and content, and for stretches start and end (s)
     encoder: TunedEncoder,
     speeds: tuple = (1.0, *SPEEDS),  # the clips as they are, and training copies
     cache_dir: str | Path | None = None,  # default: `embeddings` in `default_cache()`; what is there is not computed again
@@ -90,8 +91,9 @@ def embed_states(
 ) -> States:  # of the clips that can be heard; half a gigabyte for RAVDESS and whisper-base
     "What lies below the blocks that move, computed once. Raises `AudioError` if nothing can be heard"
     found = _embed_states(manifest, encoder, cache_dir, speeds[0], progress)
-    skipped = {path: str(error) for path, error, stats in found if stats is None}
-    heard = manifest[~manifest.path.isin(skipped)].reset_index(drop=True)
+    gone = {content: str(error) for content, error, stats in found if stats is None}
+    skipped = {clip_name(clip): gone[clip.content] for clip in list_clips(manifest) if clip.content in gone}
+    heard = manifest[~manifest.content.isin(gone)].reset_index(drop=True)
     if not len(heard): raise AudioError(f"none of {len(manifest)} clips can be heard; the first: {next(iter(skipped.values()), 'there is none')}")
     heard.attrs.update(manifest.attrs)
     sets = [[clip for clip in found if clip[2] is not None], *(_embed_states(heard, encoder, cache_dir, s, progress) for s in speeds[1:])]
