@@ -21,14 +21,17 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from .data import Split, label_names, make_split, report_list
-from .embed import TunedEncoder, _ahead, _mean_std, _open_shelf, _put, _shelf, _store, clip_name, list_clips, load_clip, one_thread
+from .audio import AudioError
+from .core import report_list
+from .data import Split, label_names, make_split
+from .embed import (TunedEncoder, _ahead, _mean_std, _open_shelf, _put, _shelf, _store, clip_name, list_clips,
+                               load_clip, one_thread)
 from .head import EmotionHead, HeadError
-from .preprocess import AudioError
+
 from .evaluate import score
 from .protocols import (SPEEDS, Candidate, Evaluation, EvaluationConfig, Examined, Material, _fewer_epochs, _joined, _members,
                                    inner_folds, run_evaluation, teams)
-from .study import Study, StudyConfig, _corpus, _finish, save_study
+from .study import Study, StudyConfig, _corpus, _finish, output_folder, report_scarce, save_study
 from .train import TUNED, train_head
 
 # %% ../nbs/16_finetune.ipynb #states
@@ -63,6 +66,7 @@ def _clip_states(clip, encoder, folder, speed):
     except (OSError, SafetensorError):
         try: kept = _hear_states(load_clip(clip, "peak", speed), encoder)
         except AudioError as error: return content, error, None
+        except Exception as error: return content, AudioError(f"{clip_name(clip)}: {type(error).__name__}: {error}"), None  # whatever a library may raise
         _put(*_store(file), save(kept))
     return content, kept["frames"], kept["stats"].numpy()
 
@@ -382,6 +386,14 @@ class TunedStudyConfig(StudyConfig):
         return f"top {self.finetune} blocks fine-tuned, protocol {self.protocol}, seed {self.seed}"
 
 # %% ../nbs/16_finetune.ipynb #run_tuned_study
+def _tune(config, encoder, states, split, checkpoint, progress):
+    "Fine-tune on the training part: what came of it, and probabilities of the test part"
+    labels = label_names(states.manifest)
+    targets = states.manifest.emotion.map(labels.index).to_numpy()
+    tuned = fine_tune(states, split.train, split.valid, targets, labels, FINE_TUNING, config.seed, checkpoint, progress)
+    return tuned, softmax(tuned.logits(states, split.test), axis=1)
+
+
 def run_tuned_study(
     config: TunedStudyConfig,
     out: str | Path | None = None,  # a folder for the run's files, see `save_study`; an interrupted run goes on there
@@ -391,20 +403,18 @@ def run_tuned_study(
 ) -> Study:
     "`run_study` with the top blocks of the encoder learning. Raises `CorpusError`, `AudioError` or `EncoderError`"
     started, config = time.perf_counter(), config.resolved()
-    if out: Path(out).mkdir(parents=True, exist_ok=True)
-    manifest, encoder = _corpus(config, report), TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    report(f"{len(manifest)} clips of {manifest.attrs['corpus']}; the top {config.finetune} of {encoder.n_layers} blocks of {encoder.name} learn")
-    states = embed_states(manifest, encoder, cache_dir=cache_dir, progress=progress)
-    if states.skipped: report_list(report, "left out, cannot be heard", list(states.skipped.values()))
-    split, labels = make_split(states.manifest, config.protocol, config.seed), label_names(states.manifest)
-    targets, seconds = states.manifest.emotion.map(labels.index).to_numpy(), dict(gather=time.perf_counter() - started)
-    checkpoint = Path(out) / "tuning.safetensors" if out else None
-    tuned = fine_tune(states, split.train, split.valid, targets, labels, FINE_TUNING, config.seed, checkpoint, progress)
-    probabilities = softmax(tuned.logits(states, split.test), axis=1)
-    seconds["total"] = time.perf_counter() - started
-    study = _finish(config, states, tuned.encoder, tuned.head, tuned.history, split, probabilities, FINE_TUNING, seconds)
-    if out:
-        save_study(study, out)
+    with output_folder(out):
+        manifest, encoder = _corpus(config, report), TunedEncoder.from_pretrained(config.encoder, config.finetune)
+        report(f"{len(manifest)} clips of {manifest.attrs['corpus']}; the top {config.finetune} of {encoder.n_layers} blocks of {encoder.name} learn")
+        states = embed_states(manifest, encoder, cache_dir=cache_dir, progress=progress)
+        if states.skipped: report_list(report, "left out, cannot be heard", list(states.skipped.values()))
+        split, seconds = make_split(states.manifest, config.protocol, config.seed), dict(gather=time.perf_counter() - started)
+        report_scarce(states.manifest, split.train, report)
+        checkpoint = Path(out) / "tuning.safetensors" if out else None
+        tuned, probabilities = _tune(config, encoder, states, split, checkpoint, progress)
+        seconds["total"] = time.perf_counter() - started
+        study = _finish(config, states, tuned.encoder, tuned.head, tuned.history, split, probabilities, FINE_TUNING, seconds)
+        if out: save_study(study, out, report)
         if checkpoint: checkpoint.unlink(missing_ok=True)
     return study
 
@@ -421,6 +431,7 @@ class TunedEvaluationConfig(EvaluationConfig):
         super().__post_init__()
         _check_tunable(self)
         if self.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
+        if self.augment and self.head == "tuned": raise ValueError("a tuned network learns from copies as it is; augment is for the committee's other members")
         if not 1 <= self.members <= 5: raise ValueError(f"{self.members} members: give 1 to 5")
 
     @property
