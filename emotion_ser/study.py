@@ -138,7 +138,7 @@ def corpus_digest(
     manifest: pd.DataFrame,
 ) -> str:  # 128-bit BLAKE2b, hex; the order of the rows is of no account
     "Of what a corpus holds: each clip's content, label and speaker, wherever the files lie"
-    clips = sorted(manifest[["content", "emotion", "actor"]].astype(str).agg("\0".join, axis=1))
+    clips = sorted(manifest[["content", "emotion", "actor"]].astype(object).fillna("").astype(str).agg("\0".join, axis=1))
     return hashlib.blake2b(json.dumps(clips).encode(), digest_size=16).hexdigest()
 
 
