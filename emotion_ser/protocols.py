@@ -27,7 +27,7 @@ from .evaluate import (EMOBOX, evaluate, interval_groups, paired_difference, plo
                                   subgroups)
 from .head import predict_probabilities
 from .linear import fit_discriminant, fit_logistic
-from .study import _predictions
+from .study import _predictions, corpus_digest
 from .train import SEED, TUNED, make_folds, train_head
 
 # %% ../nbs/09_protocols.ipynb #_test_actors
@@ -504,7 +504,7 @@ def _heads(config, material, encoder, progress):
 def _finish(config, material, encoder, grid, splits, found, cost):
     "The report of a run, from what came of its splits"
     manifest, labels = material.manifest, material.labels
-    metrics = dict(**summarise(material, splits, found), corpus=manifest.attrs["corpus"], encoder=encoder.name,
+    metrics = dict(**summarise(material, splits, found), corpus=manifest.attrs["corpus"], corpus_digest=corpus_digest(manifest), encoder=encoder.name,
                    encoder_fingerprint=encoder.fingerprint, labels=labels, candidates=[asdict(c) for c in grid],
                    clips=len(manifest), left_out=manifest.attrs.get("left_out", []),
                    config=asdict(config), command=config.command, versions=versions())
