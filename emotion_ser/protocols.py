@@ -21,12 +21,13 @@ import pandas as pd
 from .calibrate import (BINS, apply_temperature, calibration_error, fit_temperature, negative_log_likelihood,
                                    plot_reliability, reliability)
 from .core import read_table, report_list, save_figures, versions, write_file, write_table
-from .data import CorpusError, Split, _speakers, label_names, load_corpus, make_split, select_emotions
+from .data import CorpusError, Split, _speakers, label_names, make_split, select_emotions, sound_column
 from .embed import POOLINGS, EncoderError, embed_corpus, load_encoder, parse_layers
 from .evaluate import (EMOBOX, evaluate, interval_groups, paired_difference, plot_confusion, score, sign_flip,
                                   subgroups)
 from .head import predict_probabilities
 from .linear import fit_discriminant, fit_logistic
+from .own import load_corpus
 from .study import _predictions, corpus_digest
 from .train import SEED, TUNED, make_folds, train_head
 
@@ -106,8 +107,8 @@ def inner_folds(
     rest = np.sort(np.concatenate([split.train, split.valid]))
     inside = manifest.iloc[rest]
     if split.protocol == "random":
-        alike = "sound" if "sound" in manifest else "content"  # copies of a recording stay together
-        fold = make_folds(inside.emotion.to_numpy(), inside[alike].to_numpy(), n, split.seed)
+        alike = inside[sound_column(manifest)]  # copies of a recording stay together
+        fold = make_folds(inside.emotion.to_numpy(), alike.to_numpy(), n, split.seed)
     else:
         order = _speakers(inside, np.random.default_rng(split.seed))
         fold = inside.actor.map({actor: i % min(n, len(order)) for i, actor in enumerate(order)}).to_numpy()
