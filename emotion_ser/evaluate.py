@@ -62,7 +62,8 @@ def group_confusions(
         raise ValueError(f"{strange[0]!r} is none of the labels {', '.join(map(str, labels))}")
     who, index = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     confusions = np.zeros((len(who), len(labels), len(labels)))
-    np.add.at(confusions, (index, [position[t] for t in truth], [position[p] for p in prediction]), 1)
+    rows, columns = (np.array([position[label] for label in given], int) for given in (truth, prediction))
+    np.add.at(confusions, (index, rows, columns), 1)
     return confusions
 
 # %% ../nbs/05_evaluate.ipynb #_drawn_metrics
@@ -157,7 +158,7 @@ def interval_text(
     sign: bool = False,  # of a difference
 ) -> str:  # percent
     "An interval to be printed, or why there is none"
-    if low is None or pd.isna(low): return "none: one speaker"
+    if low is None or high is None or pd.isna(low): return "none: one speaker"
     return f"{100 * low:{'+' * sign}.1f} to {100 * high:{'+' * sign}.1f}"
 
 # %% ../nbs/05_evaluate.ipynb #paired_difference
@@ -225,8 +226,8 @@ def holm(
     p: list[float],  # of all comparisons that were looked at
 ) -> list[float]:  # corrected, in the same order
     "Holm's step-down correction for several tests (Holm 1979)"
-    p, order = np.asarray(p, float), np.argsort(p)
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    order = np.argsort(p)
+    steps = np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return steps[np.argsort(order)].tolist()
 
 # %% ../nbs/05_evaluate.ipynb #confusion

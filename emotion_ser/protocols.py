@@ -21,12 +21,13 @@ import pandas as pd
 from .calibrate import (BINS, apply_temperature, calibration_error, fit_temperature, negative_log_likelihood,
                                    plot_reliability, reliability)
 from .core import read_table, report_list, save_figures, versions, write_file, write_table
-from .data import CorpusError, Split, _speakers, label_names, load_corpus, make_split, select_emotions
+from .data import CorpusError, Split, _speakers, label_names, make_split, select_emotions, sound_column
 from .embed import POOLINGS, EncoderError, embed_corpus, load_encoder, parse_layers
 from .evaluate import (EMOBOX, evaluate, interval_groups, paired_difference, plot_confusion, score, sign_flip,
                                   subgroups)
 from .head import predict_probabilities
 from .linear import fit_discriminant, fit_logistic
+from .own import load_corpus
 from .study import _predictions, corpus_digest
 from .train import SEED, TUNED, make_folds, train_head
 
@@ -106,8 +107,8 @@ def inner_folds(
     rest = np.sort(np.concatenate([split.train, split.valid]))
     inside = manifest.iloc[rest]
     if split.protocol == "random":
-        alike = "sound" if "sound" in manifest else "content"  # copies of a recording stay together
-        fold = make_folds(inside.emotion.to_numpy(), inside[alike].to_numpy(), n, split.seed)
+        alike = inside[sound_column(manifest)]  # copies of a recording stay together
+        fold = make_folds(inside.emotion.to_numpy(), alike.to_numpy(), n, split.seed)
     else:
         order = _speakers(inside, np.random.default_rng(split.seed))
         fold = inside.actor.map({actor: i % min(n, len(order)) for i, actor in enumerate(order)}).to_numpy()
@@ -329,6 +330,12 @@ class EvaluationConfig:
         if self.repeats < 1: raise ValueError(f"{self.repeats} repeats: give one or more")
 
     @property
+    def splitting(self) -> str:
+        "Its protocol. Raises `ValueError` while none is settled"
+        if self.protocol is None: raise ValueError("no protocol yet: `choose_corpus` settles it")
+        return self.protocol
+
+    @property
     def command(self) -> str:
         "The command that makes this run"
         options = [f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
@@ -370,7 +377,7 @@ def gather(
 ):  # `Material`, the encoder
     "Embed a corpus, and its training copies, with every layer and statistic. Raises `CorpusError` and `EncoderError`"
     if manifest is None: manifest, config = choose_corpus(config, report)
-    outer_splits(manifest, config.protocol, config.seed, config.repeats)  # fail early, before the long work
+    outer_splits(manifest, config.splitting, config.seed, config.repeats)  # fail early, before the long work
     encoder = load_encoder(config.encoder, "all", "functionals" if config.encoder == "acoustic" else "mean+std+speech")
     config.grids(encoder)
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}"
@@ -537,7 +544,7 @@ def run_evaluation(
     with run_folder(out) as kept_in:
         manifest, config = choose_corpus(config, report)
         material, encoder = gather(config, cache_dir, report, progress, manifest)
-        splits = outer_splits(material.manifest, config.protocol, config.seed, config.repeats)
+        splits = outer_splits(material.manifest, config.splitting, config.seed, config.repeats)
         report_gaps(material.manifest, splits, report)
         grid = list(dict.fromkeys(sum(config.grids(encoder), [])))
         report(f"{len(splits)} splits, {len(grid)} candidate{'s' * (len(grid) > 1)}")

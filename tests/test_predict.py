@@ -107,7 +107,7 @@ def test_memory_does_not_grow_with_the_recording(small, tmp_path):
     minute = np.concatenate([sf.read(clip)[0] for clip in sorted(small.glob("Actor_0*/*.wav"))])[: 60 * 16000]
     held = {}
     for minutes in (1, 8):
-        with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:  # the hour itself is in the closing note
+        with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:
             for _ in range(minutes): sound.write(np.repeat(np.repeat(minute, 3)[:, None], 2, axis=1))
         held[minutes], said = peak_memory("predict", tmp_path / "long.wav", "--timeline", "--format", "jsonl")
         rows = [json.loads(line) for line in said.splitlines()]
