@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
-from odd_files import KINDS, Kind, make_odd_files, voice
+from odd_files import KINDS, Kind, voice
 
 ROOT = Path(__file__).parent.parent
 BY_SLUG = {k.slug: k for k in KINDS}
@@ -173,6 +172,7 @@ def fault(k: Kind, command: str, found: Outcome) -> str:
         if k.says and found.reason and not re.search(k.says, found.reason): return f"REASON {found.reason[-160:]}"
         if re.search(r"[\x00-\x1f\x7f]", found.reason): return f"UNPRINTABLE {found.reason!r}"
         return ""
+    if k.content and command in ("read_audio", "open_recording"): return ""  # there may be nothing to compare
     if k.seconds is not None and found.seconds is not None and abs(found.seconds - k.seconds) > k.within + 0.001:
         return f"LENGTH {found.seconds:.3f} s for {k.seconds:.3f}"
     if k.like and found.wave is not None:
@@ -202,19 +202,20 @@ class Ran:
 
 
 def command(*args, cwd=None, timeout=600, env=(), before=()):
-    "Run emotion_ser; peak memory is the child's"
+    "Run emotion_ser, and watch its memory"
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
         process = subprocess.Popen([*before, sys.executable, "-m", "emotion_ser", *map(os.fspath, args)], cwd=cwd, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
                                    env={**os.environ, "PYTHONPATH": str(ROOT), **dict(env)})
-        signal.signal(signal.SIGALRM, lambda *_: process.kill())
-        signal.alarm(timeout)
-        _, status, used = os.wait4(process.pid, 0)
-        signal.alarm(0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = 0.0
+        while process.poll() is None:
+            try: peak = float(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])
+            except (OSError, TypeError): pass
+            if time.perf_counter() - started > timeout: process.kill()
+            time.sleep(0.05)
         took = time.perf_counter() - started
         for file in (out, err): file.seek(0)
-        return Ran(process.returncode, out.read().decode(errors="surrogateescape"), err.read().decode(errors="surrogateescape"), took, used.ru_maxrss / 1024)
+        return Ran(process.returncode, out.read().decode(errors="surrogateescape"), err.read().decode(errors="surrogateescape"), took, peak / 1024)
 
 
 def slug_in(text):
@@ -295,7 +296,7 @@ def by_learning(paths, good, folder, verb, source=None):
         found = {slug: Outcome(False) for slug in paths}
         return found | {s: o for s, o in among(paths, kept, []).items() if o.heard}, ran
     if verb == "train":  # how many it learned from, and how many it says were left out
-        n = json.loads((out / "config.json").read_text())["clips"] - len(good)
+        n = json.loads((out / "config.json").read_text())["about"]["clips"] - len(good)
         told = sum(map(int, re.findall(r"left out, (?!exact)[^:]*: (\d+)", ran.err)))
         return dict(heard=n, told=told), ran
     metrics = json.loads((out / "metrics.json").read_text())

@@ -9,7 +9,6 @@
 """
 import argparse
 import io
-import json
 import os
 import re
 import shutil
@@ -65,7 +64,7 @@ def written(samples, rate=RATE, subtype="FLOAT", form="WAV"):
 
 
 @cache
-def ffmpeg(suffix, *options, pipe=False, before=(), rate=RATE, seed=0):
+def ffmpeg(suffix="", *options, pipe=False, before=(), rate=RATE, seed=0):
     "The bytes that ffmpeg makes of the voice; `pipe`: into a pipe, where no length can be written afterwards"
     with tempfile.TemporaryDirectory() as folder:
         Path(f"{folder}/in.wav").write_bytes(sound(rate=rate, seed=seed))
@@ -150,6 +149,25 @@ def of_unknown_length(flac, md5=True):
     return flac if md5 else patch(flac, 26, bytes(16))
 
 
+def damaged(data, at=0.5, n=60):
+    "Bytes of which some in the middle were overwritten"
+    return patch(data, int(at * len(data)), bytes(7 * i % 256 for i in range(n)))
+
+
+def vbri(data):
+    "An MP3 whose length stands in a frame as Fraunhofer's encoder writes it"
+    frames = mp3_frames(data)
+    said = b"VBRI" + struct.pack(">HHHIIHHHH", 1, 0, 50, len(data) - frames[1], len(frames) - 2, 0, 1, 2, 1)
+    first = (data[frames[0]:frames[0] + 4] + bytes(32) + said).ljust(frames[1] - frames[0], b"\0")
+    return first[:frames[1] - frames[0]] + data[frames[1]:]
+
+
+def sphere_shortened():
+    "The header of a NIST SPHERE file whose samples are compressed, as TIMIT's and WSJ's are, and some bytes"
+    head = "NIST_1A\n   1024\nsample_count -i 48000\nsample_rate -i 16000\nchannel_count -i 1\nsample_n_bytes -i 2\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+    return head.encode().ljust(1024, b" ") + b"ajkg\2" + NOISE[:30000]
+
+
 def id3(size=200_000):
     "An ID3v2.3 tag with a picture"
     picture = b"\0image/png\0\3\0" + png() + bytes(size)
@@ -193,6 +211,7 @@ class Kind:
 
 
 KINDS: list[Kind] = []
+NOISE = np.random.default_rng(5).bytes(100_000)
 CUT = "cut short"
 NONE = "not audio|cannot be read|no sound|cannot read"
 LOSSY = dict(within=0.15, like=0.75, gain=None)
@@ -210,11 +229,11 @@ def refuse(slug, name, make, says, **more): kind(slug, name, "refuse", make, say
 
 def cut(slug, where, source, at, says=CUT, right="refuse", **more):
     "The beginning of another kind's file"
-    k = next(k for k in KINDS if k.slug == slug)
+    k = next(k for k in KINDS if k.slug == (source or slug))
     kind(f"{slug}, {where}", k.name, right, lambda: (data := k.make())[: at(data)], says, rate=k.rate, needs=k.needs, **more)
 
 
-half, nearly, header = (lambda d: len(d) // 2), (lambda d: len(d) - len(d) // 100), (lambda d: 20)
+half, nearly, header = (lambda d: len(d) // 2 - 13), (lambda d: len(d) - len(d) // 100), (lambda d: 20)
 
 # what libsndfile writes
 for subtype, more in dict(PCM_U8=dict(like=0.97), PCM_16={}, PCM_24={}, PCM_32={}, FLOAT={}, DOUBLE={}, ULAW={}, ALAW={}, IMA_ADPCM=dict(within=0.07),
@@ -226,12 +245,9 @@ for form, subtype, name, more in (
         ("AIFF", "PCM_24", "clip.aif", {}), ("AIFF", "FLOAT", "clip.aifc", {}), ("AIFF", "ULAW", "clip.aifc", {}), ("AIFF", "IMA_ADPCM", "clip.aifc", dict(within=0.07)),
         ("AU", "PCM_16", "clip.au", {}), ("AU", "ULAW", "clip.snd", {}), ("CAF", "PCM_16", "clip.caf", {}), ("CAF", "ALAC_16", "clip.caf", {}),
         ("FLAC", "PCM_16", "clip.flac", {}), ("FLAC", "PCM_24", "clip.flac", {}), ("OGG", "VORBIS", "clip.ogg", dict(LOSSY, within=0.002)),
-        ("OGG", "OPUS", "clip.opus", dict(LOSSY, within=0.01)), ("NIST", "PCM_16", "clip.sph", {}), ("VOC", "PCM_16", "clip.voc", {}), ("SVX", "PCM_16", "clip.8svx", {}),
-        ("AVR", "PCM_16", "clip.avr", {}), ("HTK", "PCM_16", "clip.htk", {}), ("MAT4", "PCM_16", "clip.mat", {}), ("MAT5", "PCM_16", "clip.mat", {}),
-        ("SDS", "PCM_16", "clip.sds", dict(within=0.01))):
+        ("OGG", "OPUS", "clip.opus", dict(LOSSY, within=0.01)), ("NIST", "PCM_16", "clip.sph", {}), ("SVX", "PCM_16", "clip.8svx", {}), ("HTK", "PCM_16", "clip.htk", {})):
     whole(f"{form} {subtype}", name, lambda f=form, s=subtype: sound(f, s), **more)
 whole("WAV MPEG_LAYER_III", "clip.wav", lambda: ffmpeg("wav", "-c:a", "libmp3lame"), needs="ffmpeg", **LOSSY)
-whole("WVE ALAW", "clip.wve", lambda: sound("WVE", "ALAW", 8000), rate=8000)
 whole("MP3 constant rate", "clip.mp3", lambda: sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.5), **LOSSY)
 whole("MP3 variable rate", "clip.mp3", lambda: sound("MP3", "MPEG_LAYER_III", bitrate_mode="VARIABLE"), **LOSSY)
 whole("MP3 constant rate, no length", "clip.mp3", lambda: bare_mp3(sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.5)), **LOSSY)
@@ -241,12 +257,15 @@ whole("MP3 no length, with a picture and ID3v1", "clip.mp3", lambda: id3() + bar
 whole("FLAC of unknown length", "clip.flac", lambda: of_unknown_length(sound("FLAC")))
 whole("FLAC of unknown length, no MD5", "clip.flac", lambda: of_unknown_length(sound("FLAC"), md5=False))
 whole("FLAC in OGG", "clip.oga", lambda: ffmpeg("oga", "-c:a", "flac"), needs="ffmpeg")
-UNTOLD = "this format does not say how long it is, so that a cut file cannot be told from a whole one"
+UNTOLD = "the format does not say how long it is, so that a cut file cannot be told from a whole one"
+TOLD = "it says how long it is, but libsndfile does not compare: either that is done, or it is refused for the true reason"
 for form, subtype, name in (("PVF", "PCM_16", "clip.pvf"), ("PAF", "PCM_16", "clip.paf"), ("IRCAM", "PCM_16", "clip.sf")):
-    kind(f"{form} {subtype}", name, "either", lambda f=form, s=subtype: sound(f, s), f"{CUT}|length|how long|whole|{NONE}", note=UNTOLD)
-kind("XI DPCM_16", "clip.xi", "either", lambda: sound("XI", "DPCM_16", 44100), f"{CUT}|length|how long|whole|{NONE}", rate=44100, like=0.9, gain=None,
-     note="an instrument's sample; the format keeps no plain sampling rate")
-kind("MPC2K PCM_16", "clip.snd", "either", lambda: sound("MPC2K", "PCM_16"), f"{CUT}|length|how long|whole|{NONE}", note="a drum machine's sample")
+    kind(f"{form} {subtype}", name, "either", lambda f=form, s=subtype: sound(f, s), f"how long|convert|{NONE}", note=UNTOLD)
+TRULY = f"^(?!.*does not say how long).*(convert|{NONE})"
+for form, subtype, name, more in (("VOC", "PCM_16", "clip.voc", {}), ("AVR", "PCM_16", "clip.avr", {}), ("MAT4", "PCM_16", "clip.mat", {}), ("MAT5", "PCM_16", "clip.mat", {}), ("MPC2K", "PCM_16", "clip.snd", {}),
+                                  ("SDS", "PCM_16", "clip.sds", dict(within=0.01)), ("WVE", "ALAW", "clip.wve", dict(rate=8000)), ("XI", "DPCM_16", "clip.xi", dict(rate=44100, like=0.9, gain=None))):
+    kind(f"{form} {subtype}", name, "either", lambda f=form, s=subtype, r=more.get("rate", RATE): sound(f, s, r), TRULY, note=TOLD, **more)
+refuse("SD2, without its resource fork", "clip.sd2", lambda: pcm(), f"{NONE}|convert", note="its header is a second file: nothing in the first says what it is")
 
 # what ffmpeg writes
 for slug, name, options, more in (
@@ -260,7 +279,7 @@ for slug, name, options, more in (
     whole(slug, name, lambda s=name.split(".")[1], o=options: ffmpeg(s, *o), needs="ffmpeg", **{**LOSSY, **more})
 for slug, name, codec, more in (("WavPack", "clip.wv", "wavpack", dict(within=0.002, like=0.99)), ("TTA", "clip.tta", "tta", dict(within=0.002, like=0.99)), ("Speex", "clip.spx", "libspeex", {}),
                                 ("GSM bare", "clip.gsm", "libgsm", dict(like=0.5))):
-    kind(slug, name, "either", lambda n=name, c=codec: ffmpeg(n[5:], "-c:a", c, *(("-ar", "8000") if c == "libgsm" else ())), f"{NONE}|length|how long|whole", needs="ffmpeg", **{**LOSSY, **more},
+    kind(slug, name, "either", lambda n=name, c=codec: ffmpeg(n[5:], "-c:a", c, *(("-ar", "8000") if c == "libgsm" else ())), f"{NONE}|convert", needs="ffmpeg", **{**LOSSY, **more},
          note="ffmpeg reads it; the list of what is read may be shorter, if it is one list")
 for slug, name, form, options in (("M4A by a pipe", "clip.m4a", "mp4", ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov")), ("WEBM by a pipe", "clip.webm", "webm", ("-c:a", "libopus")),
                                   ("MP3 by a pipe", "clip.mp3", "mp3", ("-c:a", "libmp3lame"))):
@@ -279,17 +298,19 @@ whole("AMR by SoX", "clip.amr", lambda: sox("-r", "8000", "-t", "amr-nb"), needs
 VIDEO = ("-f", "lavfi", "-i", "color=size=32x32:rate=5:duration=3")
 whole("MP4 film with sound", "clip.mp4", lambda: ffmpeg("mp4", "-c:a", "aac", "-c:v", "mpeg4", "-map", "0:v", "-map", "1:a", before=VIDEO), needs="ffmpeg", **LOSSY)
 refuse("MP4 film without sound", "clip.mp4", lambda: ffmpeg("mp4", "-c:v", "mpeg4", "-map", "0:v", before=VIDEO), NONE, needs="ffmpeg")
-whole("M4A with a picture", "clip.m4a", lambda: ffmpeg("m4a", "-c:a", "aac", "-c:v", "png", "-disposition:v", "attached_pic", "-frames:v", "1", "-map", "0:v", "-map", "1:a",
-                                                      before=VIDEO), needs="ffmpeg", **LOSSY)
+whole("M4A with a picture", "clip.m4a", lambda: ffmpeg("m4a", "-c:a", "aac", "-c:v", "png", "-disposition:v", "attached_pic", "-map", "0:v", "-map", "1:a",
+                                                      before=("-f", "lavfi", "-i", "color=size=32x32:rate=25:duration=0.04")), needs="ffmpeg", **LOSSY)
 
 # cut in half, cut a little, cut in the header
 for slug in ("WAV PCM_16", "WAV PCM_24", "WAV FLOAT", "WAV ULAW", "WAV IMA_ADPCM", "WAV MS_ADPCM", "WAV GSM610", "WAV G721_32", "WAV NMS_ADPCM_32", "WAVEX PCM_16", "RF64 PCM_16",
              "W64 PCM_16", "AIFF PCM_16", "AIFF ULAW", "AU PCM_16", "CAF PCM_16", "CAF ALAC_16", "FLAC PCM_16", "FLAC PCM_24", "FLAC of unknown length", "OGG VORBIS", "OGG OPUS", "NIST PCM_16",
-             "VOC PCM_16", "SVX PCM_16", "AVR PCM_16", "HTK PCM_16", "MAT4 PCM_16", "MAT5 PCM_16", "SDS PCM_16", "WVE ALAW", "MP3 constant rate", "MP3 variable rate",
+             "SVX PCM_16", "HTK PCM_16", "WAV MPEG_LAYER_III", "MP3 constant rate", "MP3 variable rate",
              "MP3 constant rate, no length", "MP3 variable rate, no length", "MP3 with a picture and ID3v1", "FLAC in OGG", "M4A AAC", "M4A AAC, header first", "M4A in fragments", "M4A ALAC", "MOV PCM",
-             "AAC bare", "WEBM Opus", "WEBM by a pipe", "MKA Vorbis", "WMA", "WavPack", "TTA", "Speex", "Opus by ffmpeg"):
-    cut(slug, "half", slug, half, CUT if slug not in ("M4A AAC", "M4A ALAC", "CAF ALAC_16", "MOV PCM") else f"{CUT}|{NONE}|damaged")
-for form in ("PVF PCM_16", "PAF PCM_16", "IRCAM PCM_16", "XI DPCM_16", "MPC2K PCM_16"): cut(form, "half", form, half, f"{CUT}|length|how long|whole|{NONE}")
+             "AAC bare", "WEBM Opus", "WEBM by a pipe", "MKA Vorbis", "WMA", "Opus by ffmpeg"):
+    cut(slug, "half", slug, half, CUT if slug not in ("M4A AAC", "M4A ALAC", "CAF ALAC_16", "MOV PCM", "HTK PCM_16", "MP3 with a picture and ID3v1") else f"{CUT}|{NONE}|damaged")  # what says what it is, is lost too
+for slug in ("WavPack", "TTA", "Speex", "PVF PCM_16", "PAF PCM_16", "IRCAM PCM_16", "VOC PCM_16", "AVR PCM_16", "MAT4 PCM_16", "MAT5 PCM_16", "MPC2K PCM_16", "SDS PCM_16", "WVE ALAW", "XI DPCM_16"):
+    cut(slug, "half", slug, half, f"{CUT}|how long|convert|{NONE}")
+cut("MP3 with a picture and ID3v1", "half of its sound", "", lambda d: len(d) - 7013)
 for slug in ("WAV PCM_16", "FLAC PCM_16", "AIFF PCM_16", "OGG VORBIS", "OGG OPUS", "MP3 constant rate", "MP3 constant rate, no length", "M4A AAC, header first", "WEBM Opus"):
     cut(slug, "the last 1% lost", slug, nearly)
 for slug in ("WAV PCM_16", "FLAC PCM_16", "AIFF PCM_16", "AU PCM_16", "OGG VORBIS", "W64 PCM_16", "CAF PCM_16", "MP3 constant rate, no length", "M4A AAC, header first"):
@@ -330,6 +351,50 @@ for form, one in (("OGG", lambda: sound("OGG", "VORBIS")), ("FLAC", lambda: soun
     kind(f"{form}, two in a row in one file", f"clip.{form.lower()}", "either", lambda o=one: o() + o(), f"{CUT}|more|second|damaged|after|joined|two", seconds=2 * SECONDS, like=0, within=0.2, gain=None,
          note="both are heard, or it is refused; the first alone would be a silent half")
 
+# damaged within, tags in strange places, containers in containers
+HARM = dict(seconds=SECONDS, within=0.2, like=0, gain=None, note="damage within: refused, or heard at its full length")
+for slug in ("FLAC PCM_16", "FLAC of unknown length", "OGG VORBIS", "OGG OPUS", "MP3 constant rate", "MP3 constant rate, no length", "MP3 variable rate, no length", "M4A AAC, header first", "WEBM Opus", "AAC bare"):
+    k = next(k for k in KINDS if k.slug == slug)
+    kind(f"{slug}, damaged within", k.name, "either", lambda k=k: damaged(k.make()), f"damaged|{CUT}", needs=k.needs, **HARM)
+def without(data, a, b): return data[:a] + data[b:]  # noqa: E302,E704
+
+
+refuse("OGG VORBIS, a page lost within", "clip.ogg", lambda: without(d := sound("OGG", "VORBIS"), *ogg_pages(d)[3:5]), f"damaged|{CUT}")
+refuse("OGG OPUS, a page lost within", "clip.opus", lambda: without(d := sound("OGG", "OPUS", seconds=6.0), *ogg_pages(d)[3:5]), f"damaged|{CUT}")
+refuse("FLAC PCM_16, a frame lost within", "clip.flac", lambda: without(d := sound("FLAC"), *flac_frames(d)[4:6]), f"damaged|{CUT}")
+kind("FLAC of unknown length, a frame lost within", "clip.flac", "either", lambda: without(d := of_unknown_length(sound("FLAC")), *flac_frames(d)[4:6]), f"damaged|{CUT}", **HARM)
+kind("MP3 constant rate, no length, 300 zeros within", "clip.mp3", "either", lambda: (d := bare_mp3(sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.5)))[:14400] + bytes(300) + d[14400:], f"damaged|{CUT}", **HARM)
+kind("MP3 without length, two in a row, each with tags", "clip.mp3", "either", lambda: 2 * (id3(900) + bare_mp3(sound("MP3", "MPEG_LAYER_III")) + b"TAG" + bytes(125)), f"{CUT}|more|second|damaged|after|joined|two",
+     seconds=2 * SECONDS, like=0, within=0.3, gain=None, note="both are heard, or it is refused; the first alone would be a silent half")
+whole("MP3 with VBRI", "clip.mp3", lambda: vbri(sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.1)), **LOSSY)
+cut("MP3 with VBRI", "at a frame", "", lambda d: mp3_frames(d)[len(mp3_frames(d)) // 2])
+for rate, channels in ((44100, 2), (8000, 1), (48000, 1)):
+    whole(f"MP3, {rate} Hz, {channels} channels, no length", "clip.mp3", lambda r=rate, c=channels: bare_mp3(sound("MP3", "MPEG_LAYER_III", r, channels=c)), rate=rate, **LOSSY)
+    cut(f"MP3, {rate} Hz, {channels} channels, no length", "half", "", half)
+whole("MP3 no length, APE tag at the end", "clip.mp3", lambda: bare_mp3(sound("MP3", "MPEG_LAYER_III")) + b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0) + bytes(8) + b"TAG" + bytes(125), **LOSSY)
+whole("FLAC with an ID3 tag before it", "clip.flac", lambda: id3(300) + sound("FLAC", seed=30))
+whole("WAV with an ID3 tag before it", "clip.wav", lambda: id3(300) + sound(seed=31, gain=1.9), gain=1.9)
+whole("AAC with an ID3 tag before it", "clip.aac", lambda: id3(300) + ffmpeg("aac", "-c:a", "aac", seed=32), needs="ffmpeg", **{**LOSSY, "within": 0.2})
+whole("OGG, rubbish after the end", "clip.ogg", lambda: sound("OGG", "VORBIS", seed=33) + bytes(500), **LOSSY)
+whole("FLAC, rubbish after the end", "clip.flac", lambda: sound("FLAC", seed=34) + bytes(500))
+whole("M4A whose first box is `free`", "clip.m4a", lambda: patch(ffmpeg("m4a", "-c:a", "aac", seed=35), 4, b"free"), needs="ffmpeg", **LOSSY)
+whole("M4A, rubbish after the end", "clip.m4a", lambda: ffmpeg("m4a", "-c:a", "aac", seed=36) + bytes(5000), needs="ffmpeg", **LOSSY)
+whole("M4A with a broken picture", "clip.m4a", lambda: (d := next(k for k in KINDS if k.slug == "M4A with a picture").make()).replace(b"IDAT", b"JUNK").replace(b"\x89PNG", b"\x88XXX"), needs="ffmpeg", **LOSSY)
+for slug, name, options, more in (("WAV G.726", "clip.wav", ("-c:a", "g726", "-ar", "8000"), dict(like=0.5)), ("CAF Opus", "clip.caf", ("-c:a", "libopus"), {}), ("CAF IMA4", "clip.caf", ("-c:a", "adpcm_ima_qt"), {}),
+                                  ("AVI PCM", "clip.avi", ("-c:a", "pcm_s16le"), {}), ("3GP AAC", "clip.3gp", ("-c:a", "aac"), {}), ("WAV AC3", "clip.wav", ("-c:a", "ac3"), {}), ("MKV FLAC", "clip.mkv", ("-c:a", "flac"), {}),
+                                  ("AIFF by ffmpeg", "clip.aiff", ("-c:a", "pcm_s16be"), {}), ("W64 by ffmpeg", "clip.w64", (), {}), ("RF64 by ffmpeg", "clip.wav", ("-rf64", "always"), {})):
+    whole(slug, name, lambda n=name, o=options: ffmpeg(n.split(".")[1], *o), needs="ffmpeg", **{**LOSSY, **more})
+    cut(slug, "half", "", half)
+for slug in ("AC3", "AMR by SoX", "M4A by a pipe", "MP2"): cut(slug, "half", "", half)
+cut("AC3", "the last 1% lost", "", nearly)
+whole("W64 by ffmpeg's pipe", "clip.w64", lambda: ffmpeg("", "-f", "w64", pipe=True, seed=37), needs="ffmpeg")
+whole("RF64 by ffmpeg's pipe", "clip.wav", lambda: ffmpeg("", "-rf64", "always", "-f", "wav", pipe=True, seed=38), needs="ffmpeg")
+kind("MPEG transport stream", "clip.ts", "either", lambda: ffmpeg("ts", "-c:a", "aac"), f"{NONE}|convert", needs="ffmpeg", note="ffmpeg reads it; the list of what is read may be shorter, if it is one list", **LOSSY)
+cut("MPEG transport stream", "half", "", half, f"{CUT}|{NONE}|convert")
+kind("BW64", "clip.wav", "either", lambda: patch(sound("RF64", seed=39), 0, b"BW64"), f"{NONE}|convert", note="libsndfile does not know it")
+refuse("NIST SPHERE, compressed by shorten", "clip.sph", sphere_shortened, f"^(?!.*cut short).*({NONE}|convert|encod|compress|shorten)")
+refuse("gzip with a WAV in it", "clip.wav", lambda: __import__("gzip").compress(sound(), mtime=0), NONE)
+
 # sampling rates, channels
 for rate in (1, 999): refuse(f"{rate} Hz", "clip.wav", lambda r=rate: written(voice(r, 40.0) if r > 1 else np.ones(40, "f4"), r), "sampling rate", rate=rate)
 refuse("0 Hz in the header", "clip.wav", lambda: riff(fmt(0), chunk(b"data", pcm())), f"sampling rate|{NONE}|damaged")
@@ -365,8 +430,6 @@ whole("12 s", "clip.wav", lambda: sound(seconds=12.0), seconds=12.0)
 whole("12 s, MP3", "clip.mp3", lambda: sound("MP3", "MPEG_LAYER_III", seconds=12.0), seconds=12.0, **LOSSY)
 
 # what is no recording
-rng = np.random.default_rng(5)
-NOISE = rng.bytes(100_000)
 for slug, name, data, says in (
         ("empty", "clip.wav", b"", "empty"), ("empty MP3", "clip.mp3", b"", "empty"), ("text", "clip.wav", b"These are notes about a recording.\n" * 40, NONE), ("text as MP3", "clip.mp3", b"Notes.\n" * 400, NONE),
         ("JSON", "clip.wav", b'{"audio": null, "error": "not found"}', NONE), ("PNG", "clip.wav", png() + bytes(3000), NONE), ("error page", "clip.wav", b"<!DOCTYPE html><html><h1>404 Not Found</h1></html>\n" * 20, NONE),
