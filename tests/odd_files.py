@@ -380,7 +380,7 @@ whole("FLAC, rubbish after the end", "clip.flac", lambda: sound("FLAC", seed=34)
 whole("M4A whose first box is `free`", "clip.m4a", lambda: patch(ffmpeg("m4a", "-c:a", "aac", seed=35), 4, b"free"), needs="ffmpeg", **LOSSY)
 whole("M4A, rubbish after the end", "clip.m4a", lambda: ffmpeg("m4a", "-c:a", "aac", seed=36) + bytes(5000), needs="ffmpeg", **LOSSY)
 whole("M4A with a broken picture", "clip.m4a", lambda: next(k for k in KINDS if k.slug == "M4A with a picture").make().replace(b"IDAT", b"JUNK").replace(b"\x89PNG", b"\x88XXX"), needs="ffmpeg", **LOSSY)
-for slug, name, options, more in (("WAV G.726", "clip.wav", ("-c:a", "g726", "-ar", "8000"), dict(like=0.5)), ("CAF Opus", "clip.caf", ("-c:a", "libopus"), {}), ("CAF IMA4", "clip.caf", ("-c:a", "adpcm_ima_qt"), {}),
+for slug, name, options, more in (("WAV G.726", "clip.wav", ("-c:a", "g726", "-ar", "8000"), dict(like=0.5)), ("WAV G.722", "clip.wav", ("-c:a", "g722"), {}), ("CAF Opus", "clip.caf", ("-c:a", "libopus"), {}), ("CAF IMA4", "clip.caf", ("-c:a", "adpcm_ima_qt"), {}),
                                   ("AVI PCM", "clip.avi", ("-c:a", "pcm_s16le"), {}), ("3GP AAC", "clip.3gp", ("-c:a", "aac"), {}), ("WAV AC3", "clip.wav", ("-c:a", "ac3"), {}), ("MKV FLAC", "clip.mkv", ("-c:a", "flac"), {}),
                                   ("AIFF by ffmpeg", "clip.aiff", ("-c:a", "pcm_s16be"), {}), ("W64 by ffmpeg", "clip.w64", (), {}), ("RF64 by ffmpeg", "clip.wav", ("-rf64", "always"), {})):
     whole(slug, name, lambda n=name, o=options: ffmpeg(n.split(".")[1], *o), needs="ffmpeg", **{**LOSSY, **more})
@@ -422,6 +422,7 @@ refuse("digital silence", "clip.wav", lambda: written(np.zeros(48000, "f4"), sub
 refuse("digital silence as FLAC", "clip.flac", lambda: written(np.zeros(48000, "f4"), subtype="PCM_16", form="FLAC"), "silen", content=True)
 refuse("no samples", "clip.wav", lambda: written(np.zeros(0, "f4")), "no samples|empty|no sound", content=True)
 refuse("no samples, FLAC", "clip.flac", lambda: written(np.zeros(0, "f4"), form="FLAC", subtype="PCM_16"), f"no samples|empty|{NONE}|{CUT}", content=True)
+refuse("no samples, then a chunk of 60,000 bytes", "clip.wav", lambda: riff(fmt(), chunk(b"data", b""), chunk(b"JUNK", NOISE[:60000])), "no samples|empty|no sound", content=True)
 refuse("1 sample", "clip.wav", lambda: written(np.full(1, 0.5, "f4")), "too short", content=True)
 refuse("24 ms", "clip.wav", lambda: sound(seconds=0.024), "too short", content=True)
 whole("25 ms", "clip.wav", lambda: sound(seconds=0.025), seconds=0.025, like=0)
