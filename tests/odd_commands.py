@@ -286,13 +286,13 @@ def among(paths, manifest, left_out):
     return found
 
 
-def by_learning(paths, good, folder, verb, source=None):
+def by_learning(paths, good, folder, verb, source=None, timeout=600):
     "`embed`, `study`, `train` or `evaluate` on a CSV with all of them: slug -> outcome, and the command"
     import pandas as pd
     out, table = folder / verb, source or in_csv(paths, good, folder / f"{verb}.csv")
     shutil.rmtree(out, ignore_errors=True)
     options = dict(embed=[table], study=["--corpus", table], train=["--corpus", table, "--protocol", "random"], evaluate=["--corpus", table, "--protocol", "random", "--repeats", "1"])[verb]
-    ran = command(verb, *options, "--out", out, env=dict(EMOTION_SER_CACHE=str(folder / "cache")))
+    ran = command(verb, *options, "--out", out, env=dict(EMOTION_SER_CACHE=str(folder / "cache")), timeout=timeout)
     if ran.status or ran.crash: return dict.fromkeys(paths, Outcome(False, crash=f"all ended: {ran.crash or ran.err.strip()[-200:]}")), ran
     if verb == "embed":
         manifest = pd.read_parquet(out / "manifest.parquet")
@@ -366,7 +366,7 @@ def everything(out, paths):
     in_table = {s: p for s, p in places.items() if s != "may not be read" or os.geteuid()}
     for verb in ("embed", "study"):
         (work / "p").mkdir(exist_ok=True)
-        found, ran = by_learning(in_table, good, work / "p", verb)
+        found, ran = by_learning(in_table, good, work / "p", verb, timeout=90)
         note(f"{verb}, places", ran)
         results[verb].update(found)
     for slug, path in heavy.items():
