@@ -100,13 +100,8 @@ models: .venv/study  ## the classifiers that come with the package, all of RAVDE
 	done
 
 PORT ?= 8866
-.venv/app: .venv/study
-	$(BIN)/pip install -q -c constraints.txt -e '.[app]'
-	touch $@
-
-demo: .venv/app  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
-	@echo "open http://127.0.0.1:$(PORT); Ctrl-C ends it"
-	$(BIN)/voila nbs/app.ipynb --Voila.ip=127.0.0.1 --port=$(PORT) --no-browser --Voila.tornado_settings="{'websocket_max_message_size': 100_000_000}"
+demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
+	@$(BIN)/python -c 'from emotion_ser.demo import serve; serve($(PORT))'
 
 lock:  ## constraints.txt: the exact versions for every Python from 3.10; keeps those that stand there and still fit
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv

@@ -95,7 +95,7 @@ def ogg_is_cut(
 ) -> bool:
     "Whether the last page is incomplete, or is not the end of its stream"
     size = file.seek(0, os.SEEK_END)
-    start = file.seek(max(0, size - 2**17))  # a page has 65,307 bytes at most
+    file.seek(max(0, size - 2**17))  # a page has 65,307 bytes at most
     end = file.read()
     last = end.rfind(b"OggS\0")
     if last < 0 or len(end) - last < 27: return True

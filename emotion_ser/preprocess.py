@@ -9,7 +9,7 @@ __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'NORMALISATIONS', 'LONGEST_CLIP_S', '
 # %% ../nbs/01_preprocess.ipynb #cell-ada1f5
 from fractions import Fraction
 import numpy as np
-from .audio import AudioError, Recording, open_recording, read_audio
+from .audio import AudioError, Recording, open_recording, read_audio  # noqa: F401, imported from here by others
 from .data import players
 
 # %% ../nbs/01_preprocess.ipynb #audioerror

@@ -1,74 +1,92 @@
-"""The app as a person meets it: Voila serves it, a real headless Chromium opens it, and what the page says is read from the page."""
+"""The app as a person meets it, in a real headless Chromium; and as a stranger would misuse it, through a bare socket."""
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
+import psutil
 import pytest
 import soundfile as sf
 from conftest import ROOT
 
-from emotion_ser.demo import BOUND
+from emotion_ser import demo
+from emotion_ser.audio import audio_suffixes
+from emotion_ser.demo import BOUND, CONNECTIONS, DemoServer
 from emotion_ser.predict import EmotionClassifier
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is found")
+RECIPE = re.search(r"^\t@\$\(BIN\)/python -c '(.*serve.*)'$", (ROOT / "Makefile").read_text(), re.M).group(1)
+
+
+def start(port, **env):
+    "`make demo` with this environment's Python"
+    return subprocess.Popen([sys.executable, "-c", RECIPE.replace("$(PORT)", str(port))], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    "Where `make demo`'s page is served for this test"
-    home = tmp_path_factory.mktemp("app")
+def app(tmp_path_factory):
+    "What `make demo` serves: its `process`, `port` and `address`"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "EMOTION_SER_CACHE": str(home / "cache"), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "OMP_NUM_THREADS": "1",
-           "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    recipe = re.search(r"^\t\$\(BIN\)/voila (.*)$", (ROOT / "Makefile").read_text(), re.M).group(1).replace("$(PORT)", str(port))
-    server = subprocess.Popen(f"exec {sys.executable} -m voila {recipe}", shell=True, cwd=ROOT, env=env, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-    for _ in range(120):
-        try: urllib.request.urlopen(f"http://127.0.0.1:{port}/voila/static/", timeout=1)
-        except urllib.error.HTTPError: break  # it answers
-        except OSError: time.sleep(0.5)
-    assert server.poll() is None
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait()
+    process = start(port, EMOTION_SER_CACHE=str(tmp_path_factory.mktemp("app")), MPLBACKEND="TkAgg")
+    assert process.stdout.readline() == f"open http://127.0.0.1:{port}; Ctrl-C ends it\n", process.stderr.read()
+    yield SimpleNamespace(process=process, port=port, address=f"http://127.0.0.1:{port}")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0 and process.stderr.read() == ""  # Ctrl-C ends it without a complaint, and nothing went wrong in between
 
 
 @pytest.fixture(scope="module")
-def page(address):
-    "The page, opened, with what its console complained of in `page.complaints`"
+def browser():
+    "A headless Chromium"
+    if not CHROMIUM: pytest.skip("no Chromium is found")
     from playwright.sync_api import sync_playwright
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport=dict(width=780, height=860), device_scale_factor=1.28)
-        page.complaints = []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and line.location["url"].startswith(address) and page.complaints.append(line.text))
-        page.route(lambda url: not url.startswith(address), lambda route: route.abort())  # Voila asks a server for icons; all else is here
-        page.on("dialog", lambda dialog: (page.complaints.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
-        page.goto(address, timeout=120_000)
-        page.wait_for_selector("select", timeout=120_000)
-        yield page
+        yield browser
         browser.close()
 
 
-def upload(page, name, content):
-    "Give the page a file (its bytes, or where it lies), wait until it has answered, and return the sentence and the bars that it shows"
-    page.evaluate("document.querySelectorAll('.answer, .error').forEach(e => e.remove())")
-    with page.expect_file_chooser() as chooser: page.click(".widget-upload, .jupyter-widgets.widget-upload")
-    chooser.value.set_files(content if isinstance(content, Path) else [dict(name=name, mimeType="audio/wav", buffer=content)])
+@pytest.fixture(scope="module")
+def page(app, browser):
+    "The page, opened, with what its console complained of in `page.complaints`, and what it asked for in `page.requests`"
+    page = browser.new_page(viewport=dict(width=780, height=860), device_scale_factor=1.28)
+    page.complaints, page.requests = [], []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda line: line.type in ("error", "warning") and page.complaints.append(line.text))
+    page.on("request", lambda request: page.requests.append(request.url))
+    page.on("dialog", lambda dialog: (page.complaints.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
+    page.goto(app.address)
+    yield page
+    assert page.complaints == []
+    assert {url.partition(":")[0] for url in page.requests if not url.startswith(app.address + "/")} <= {"data"}
+
+
+def answered(page):
+    "Wait for an answer; the sentence and the bars that the page shows"
     page.wait_for_selector(".answer, .error", timeout=180_000)
     bars = [item.inner_text().split("\n") for item in page.query_selector_all(".bars li")]
     return page.inner_text(".answer, .error"), {bar[0].strip(): bar[-1].strip() for bar in bars}
+
+
+def upload(page, name, content):
+    "Give the page a file (its bytes, or where it lies), and wait until it has answered"
+    page.evaluate("document.querySelectorAll('.answer, .error').forEach(e => e.remove())")
+    with page.expect_file_chooser() as chooser: page.click("input[type=file]")
+    chooser.value.set_files(content if isinstance(content, Path) else [dict(name=name, mimeType="audio/wav", buffer=content)])
+    return answered(page)
 
 
 def expected(path):
@@ -78,13 +96,13 @@ def expected(path):
 
 
 def test_a_page_without_code(page):
-    assert "Emotion in acted speech" in page.inner_text("body") and "not for judging anybody" in page.inner_text(".limits")
-    assert "from emotion_ser" not in page.inner_text("body") and not page.query_selector_all(".jp-InputArea-editor, .jp-CodeCell-input")
+    assert page.title() == "Emotion in acted speech" == page.inner_text("h1") and "not for judging anybody" in page.inner_text(".limits")
+    assert set(page.get_attribute("input", "accept").split(",")) == audio_suffixes()
 
 
 def test_a_sample_is_answered(page):
     page.select_option("select", index=3)
-    page.wait_for_selector(".answer", timeout=180_000)
+    answered(page)
     assert len(page.query_selector_all(".bars li")) == 8 and page.query_selector("audio")
     name = page.inner_text(".name")
     upload(page, "x.wav", b"nothing")
@@ -93,10 +111,34 @@ def test_a_sample_is_answered(page):
     assert page.inner_text(".name") == name and "voice" in name
 
 
+def test_the_keyboard_is_enough_and_what_changes_is_read_aloud(page):
+    page.reload()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.labels[0].innerText").startswith("sample")
+    page.keyboard.press("ArrowDown")
+    answered(page)
+    assert page.get_attribute(".answer", "role") == "status" and page.get_attribute(".bars li", "aria-label").endswith("%")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.labels[0].innerText").startswith("upload a recording")
+    with page.expect_file_chooser() as chooser: page.keyboard.press("Enter")
+    chooser.value.set_files([dict(name="x.wav", mimeType="audio/wav", buffer=b"nothing")])
+    page.wait_for_selector(".error", timeout=180_000)
+    assert page.get_attribute(".error", "role") == "alert" and page.input_value("select") == "" == page.input_value("input")
+
+
 def test_a_long_sample_has_a_timeline(page):
     page.select_option("select", label=page.query_selector_all("option")[-1].inner_text())
     page.wait_for_selector("img[alt^='probabilities over time']", timeout=180_000)
     assert "windows with speech" in page.inner_text(".answer")
+
+
+def test_whoever_chooses_again_gets_the_new_answer(page):
+    page.select_option("select", label=page.query_selector_all("option")[-1].inner_text())
+    page.select_option("select", index=2)
+    chosen = page.evaluate("document.querySelector('select').selectedOptions[0].innerText")
+    page.wait_for_selector(f".name:text-is('{chosen}')", timeout=180_000)
+    time.sleep(3)  # the first answer would have come
+    assert page.inner_text(".name") == chosen
 
 
 def test_an_upload_is_answered(page, small):
@@ -107,32 +149,232 @@ def test_an_upload_is_answered(page, small):
         said, wanted = expected(clip)
         assert bars == wanted and said.label in sentence and sentence.startswith("unsure") != said.trusted
         assert page.evaluate("document.querySelector('img').naturalWidth") > 300
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.querySelector('audio').duration") > 1
     if shot := os.environ.get("EMOTION_SER_SCREENSHOT"):  # for the README: EMOTION_SER_SCREENSHOT=nbs/images/app.png
         page.mouse.move(0, 0)
         page.evaluate("document.activeElement.blur()")
         page.screenshot(path=shot)
 
 
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg is found")
+@pytest.mark.parametrize("suffix", [".m4a", ".webm"])
+def test_what_phones_and_browsers_record_is_answered(page, small, tmp_path, suffix):
+    clip, place = sorted(small.glob("Actor_02/*.wav"))[7], tmp_path / f"recorded{suffix}"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", clip, place], check=True)
+    assert upload(page, place.name, place.read_bytes())[1] == expected(place)[1]
+
+
 def test_what_cannot_be_heard_is_a_sentence(page):
     sentence, bars = upload(page, "x.wav", b"These are notes, not a sound.")
     assert sentence == "x.wav cannot be heard: not audio that libsndfile can read" and not bars
+    assert upload(page, "empty.wav", b"")[0].startswith("empty.wav cannot be heard: ")
     assert "Traceback" not in page.inner_text("body")
 
 
 def test_a_name_is_only_a_name(page, small):
     clip = sorted(small.glob("Actor_01/*.wav"))[0]
-    name = "<img src=x onerror=alert(1)>.wav"
-    upload(page, name, clip.read_bytes())
-    assert page.inner_text(".name") == name and not page.query_selector_all(".widget-html img[src=x]")
-    assert "<img src=x" in upload(page, name, b"nothing")[0]
-    assert page.complaints == []
+    for name in ("<img src=x onerror=alert(1)>.wav", "a&sample=3#?%00+é😀.wav", "../../etc/passwd"):
+        upload(page, name, clip.read_bytes())
+        assert page.inner_text(".name") == name and not page.query_selector_all("img[src=x]")
+    assert "<img src=x" in upload(page, "<img src=x onerror=alert(1)>.wav", b"nothing")[0]
 
 
 def test_a_large_file_and_one_that_is_too_large(page, small, tmp_path):
     samples, _ = sf.read(sorted(small.glob("Actor_01/*.wav"))[0])
     sf.write(tmp_path / "large.wav", np.tile(samples.repeat(6)[:, None], (9, 6))[: 96000 * 9], 96000, subtype="FLOAT")
-    assert 20_000_000 < (tmp_path / "large.wav").stat().st_size < BOUND  # twice what tornado lets through unless it is told to
+    assert 20_000_000 < (tmp_path / "large.wav").stat().st_size < BOUND
     assert len(upload(page, "large.wav", tmp_path / "large.wav")[1]) == 8
-    (tmp_path / "huge.wav").write_bytes(bytes(BOUND + 1000))
-    assert "30 MB are the bound" in upload(page, "huge.wav", tmp_path / "huge.wav")[0]
-    assert page.complaints == []
+    (tmp_path / "<b>huge.wav").write_bytes(bytes(BOUND + 1000))
+    for _ in range(2): assert upload(page, "", tmp_path / "<b>huge.wav")[0] == "<b>huge.wav cannot be heard: it is larger than 30 MB"
+
+
+def test_no_server_no_answer_but_a_sentence(browser, server):
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    assert "the server is busy or has ended" in upload(page, "x.wav", b"nothing")[0]
+
+
+def test_another_site_reads_nothing(app, browser):
+    "A page of another origin, in the same browser, tries all that it can"
+    context = browser.new_context()
+    context.route("http://stranger.example/**", lambda route: route.fulfill(body="<p>a page</p>", content_type="text/html"))
+    page = context.new_page()
+    page.goto("http://stranger.example/")
+    read = "(url, options) => fetch(url, options).then(reply => reply.text()).catch(() => 'nothing')"
+    for options in ({}, dict(method="POST"), dict(method="POST", mode="no-cors"), dict(mode="no-cors"), dict(method="POST", headers={"X": "1"})):
+        for address in (app.address, f"http://localhost:{app.port}"):
+            assert page.evaluate(f"([url, options]) => ({read})(url, options)", [address + "/?sample=2", options]) in ("nothing", "")
+    page.evaluate("url => { document.body.innerHTML = `<iframe src='${url}'></iframe>` }", app.address)
+    time.sleep(1)
+    assert all(not frame.query_selector("select") for frame in page.frames)
+    page.evaluate("url => { document.body.innerHTML = `<form method=post action='${url}/?sample=2'>`; document.forms[0].submit() }", app.address)
+    page.wait_for_url(app.address + "/**")
+    assert "403" in page.inner_text("body") and not page.query_selector(".answer")
+    context.close()
+
+
+@pytest.fixture
+def server(monkeypatch, own_cache):
+    "A server in this process, with little patience"
+    monkeypatch.setattr(demo, "REQUEST_S", 1.0)
+    with DemoServer(EmotionClassifier.from_pretrained("acoustic"), demo._samples()) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def say(port, *parts, pause=0.0, wait=20):
+    "Send bytes, with a pause after each part, and return all that comes back"
+    with socket.create_connection(("127.0.0.1", port), timeout=wait) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except OSError: pass  # it was closed on us
+        answer = b""
+        try:
+            while block := connection.recv(2**16): answer += block
+        except ConnectionResetError: pass
+        return answer
+
+
+def post(port, body=b"", query="name=x.wav", **headers):
+    "Status, headers and text of the answer to a POST"
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", f"/?{query}", body, headers)
+    reply = connection.getresponse()
+    return reply.status, dict(reply.getheaders()), reply.read().decode()
+
+
+def status(answer): return int(answer[9:12]) if answer.startswith(b"HTTP/1.") else None
+
+
+def test_twenty_visits_start_no_process_and_memory_stays_flat(app):
+    process = psutil.Process(app.process.pid)
+    def rss(): return process.memory_info().rss / 1e6
+    for _ in range(3): post(app.port, query="sample=2")
+    before = rss()
+    for _ in range(20): assert b"Emotion in acted speech" in urllib.request.urlopen(app.address).read()
+    visited = rss()
+    for _ in range(10): post(app.port, query="sample=2")
+    print(f"{before:.0f} MB, after 20 visits {visited:.0f} MB, after 10 answers {rss():.0f} MB")
+    assert process.children(recursive=True) == [] and visited < before + 5 and rss() < before + 50
+
+
+@pytest.mark.parametrize("head, wanted", [
+    ("Host: stranger.example", 421), ("Host: stranger.example:{port}", 421), ("Host: 127.0.0.1", 421), ("Host: 127.0.0.1.stranger.example:{port}", 421),
+    ("Host: 127.0.0.1:{port}\r\nHost: stranger.example", 421), ("X: 1", 421), ("Host: 0.0.0.0:{port}", 421), ("Host: stranger.example@127.0.0.1:{port}", 421),
+    ("Host: 127.0.0.1:{port}\r\nOrigin: http://stranger.example", 403), ("Host: 127.0.0.1:{port}\r\nOrigin: null", 403),
+    ("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}.stranger.example", 403), ("Host: 127.0.0.1:{port}\r\nOrigin: http://localhost:{port}", 403),
+    ("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nOrigin: http://stranger.example", 403),
+    ("Host: 127.0.0.1:{port}", 200), ("Host: LOCALHOST:{port}\r\nOrigin: http://localhost:{port}", 200)])
+def test_only_its_own_names_and_its_own_page_are_served(app, head, wanted):
+    for method, body in (("GET", ""), ("POST", "Content-Length: 0\r\n")):
+        answer = say(app.port, f"{method} /?sample=2 HTTP/1.1\r\n{head.format(port=app.port)}\r\n{body}\r\n".encode())
+        assert status(answer) == wanted and b"access-control" not in answer.lower()
+        assert b"Content-Security-Policy: default-src 'none'" in answer and b"Cross-Origin-Resource-Policy: same-origin" in answer
+        assert (b"synthetic" in answer) == (wanted == 200)
+
+
+@pytest.mark.parametrize("path", ["/../setup.py", "/%2e%2e/setup.py", "//etc/passwd", "/etc/passwd", "/?/../..", "http://127.0.0.1/", "*", "/" + "a" * 60000, "/\0"])
+def test_no_path_leads_anywhere(app, path):
+    for method in ("GET", "POST"):
+        answer = say(app.port, f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{app.port}\r\nContent-Length: 0\r\n\r\n".encode("latin-1"))
+        assert status(answer) == (200 if path.startswith("/?") else 404) and b"root:" not in answer and b"setuptools" not in answer
+
+
+def test_samples_are_numbers(app):
+    for query in ("sample=../../setup.py", "sample=-1", "sample=99999999999999999999", "sample=", "sample=%C2%B2", "a=b&" * 2000, "name=" + quote("é" * 3000), "%ff%00"):
+        code, _, text = post(app.port, query=query)
+        assert code == 200 and "cannot be heard" in text
+
+
+@pytest.mark.parametrize("head, wanted", [
+    ("", 411), ("Content-Length: -1", 411), ("Content-Length: 1e3", 411), ("Content-Length: 4\r\nContent-Length: 5", 411), ("Content-Length: \xb2", 411),
+    ("Transfer-Encoding: chunked", 411), ("Transfer-Encoding: chunked\r\nContent-Length: 4", 411), (f"Content-Length: {BOUND + 1}", 413),
+    ("Content-Length: " + "9" * 18, 413), ("Content-Length: 400", 408)])
+def test_a_body_is_refused_by_its_length(server, head, wanted):
+    host = f"Host: 127.0.0.1:{server.server_port}"
+    assert status(say(server.server_port, f"POST / HTTP/1.1\r\n{host}\r\n{head}\r\n\r\nRIFF".encode("latin-1"))) == wanted
+
+
+GARBAGE = [b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\r\n\r\n", b"\r\n" * 10, b"A" * 70000,
+           b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 200 + b"\r\n", b"GET / HTTP/1.1\r\n: :\r\n\r\n", b"GET / HTTP/1.1\r\nHost:" + b"h" * 70000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+           b"OPTIONS / HTTP/1.1\r\nOrigin: http://stranger.example\r\n\r\n", b"TRACE / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n", "GÉT / HTTP/1.1\r\n\r\n".encode()]
+
+
+def test_garbage_is_refused(server, capfd):
+    for sent in GARBAGE:
+        answer = say(server.server_port, sent)
+        assert status(answer) not in (200, 500) and b"synthetic" not in answer and b"access-control" not in answer.lower()
+    assert post(server.server_port, query="sample=2")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("parts", [[b"GET / HT"], [b"GET / HTTP/1.1\r\n", *[b"X: 1\r\n"] * 60], [b"POST / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 1000\r\n\r\n", *[b"a"] * 60]])
+def test_who_is_slow_holds_nothing(server, parts):
+    "Neither silence nor a byte now and then keeps a connection, or the turn"
+    began, port = time.monotonic(), server.server_port
+    slow = [Thread(target=say, args=(port, parts[0].replace(b"%d", b"%d" % port), *parts[1:]), kwargs=dict(pause=0.1)) for _ in range(CONNECTIONS + 4)]
+    for thread in slow: thread.start()
+    time.sleep(2.5)
+    assert "answer" in post(port, query="sample=2")[2]
+    for thread in slow: thread.join()
+    assert time.monotonic() - began < 20
+
+
+def test_two_at_once_take_turns(server, small):
+    clips = sorted(small.glob("Actor_01/*.wav"))[:3]
+    alone = [post(server.server_port, clip.read_bytes())[2].splitlines()[-1] for clip in clips]
+    heard, most, answers = [], [], {}
+    show = demo.show
+    def counted(*args):
+        heard.append(1)
+        most.append(len(heard))
+        time.sleep(1.2)
+        answer = show(*args)
+        heard.pop()
+        return answer
+    demo.show = counted
+    try:
+        threads = [Thread(target=lambda i=i: answers.update({i: post(server.server_port, clips[i].read_bytes())[2]})) for i in range(3)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    finally: demo.show = show
+    assert [answers[i].splitlines()[-1].strip() for i in range(3)] == alone and max(most) == 1
+    assert sum("another recording comes first" in answer for answer in answers.values()) == 2
+
+
+def test_who_has_gone_is_dropped(server, monkeypatch):
+    "A long recording whose browser has gone gives up its turn"
+    ended = []
+    def long(classifier, sound, name, tell):
+        try:
+            for _ in range(600):
+                tell("listening")
+                time.sleep(0.1)
+        except OSError: ended.append(name)
+        return ""
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "show", long)
+        with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+            connection.sendall(f"POST /?name=gone HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: 0\r\n\r\n".encode())
+            answer = b""
+            while answer.count(b"<p ") < 2: answer += connection.recv(1000)  # the second is from `long`
+        for _ in range(100): time.sleep(0 if ended else 0.1)
+    assert ended == ["gone"] and "answer" in post(server.server_port, query="sample=2")[2]
+
+
+def test_a_port_that_is_taken_is_a_sentence(app):
+    process = start(app.port)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode and err.strip() == f"port {app.port}: Address already in use; choose another, such as make demo PORT=8867" and not out
+
+
+def test_without_ffmpeg_the_sentence_says_how_to_convert(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = demo.show(EmotionClassifier.from_pretrained("acoustic"), b"\0\0\0\x20ftypM4A " + bytes(100), "voice.m4a")
+    assert "voice.m4a cannot be heard: needs ffmpeg" in said and "ffmpeg -i recording recording.wav" in said and "M4A" not in demo._formats()[1]

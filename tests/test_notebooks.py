@@ -9,7 +9,7 @@ from conftest import ROOT, run
 
 # two light ones; EMOTION_SER_NOTEBOOKS=all (`make ci`) runs every one
 CHOSEN = "*.ipynb" if os.environ.get("EMOTION_SER_NOTEBOOKS") == "all" else "0[34]_*.ipynb"
-NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob(CHOSEN) if path.name != "app.ipynb")
+NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob(CHOSEN))
 EXECUTE = """
 import sys, nbformat, nbclient
 notebook = nbformat.read(sys.argv[1], as_version=4)
