@@ -260,7 +260,14 @@ def in_csv(paths, good, file):
     return file
 
 
-def can_stand_in_csv(path): return "\udce9" not in str(path)
+def for_a_csv(paths):
+    "Those that a CSV can name, and of equal bytes one (the others would be left out as copies)"
+    seen, kept = set(), {}
+    for slug, path in paths.items():
+        data = path.read_bytes() if path.is_file() and BY_SLUG[slug].right != "long" and not BY_SLUG[slug].place else slug
+        if "\udce9" not in str(path) and data not in seen: kept[slug] = path
+        seen.add(data)
+    return kept
 
 
 def by_corpus(paths, good, folder):
@@ -337,7 +344,7 @@ def everything(out, paths):
         print(notes[-1], flush=True)
 
     good = good_corpus(work)
-    in_table = {s: p for s, p in files.items() if can_stand_in_csv(p)}
+    in_table = for_a_csv(files)
     for group, these, allowed in (("files", files, 600), ("places", places, 60)):
         for name, timeline in (("cli predict", False), ("cli timeline", True)):
             some = {s: p for s, p in these.items() if s != "may not be read" or os.geteuid()}

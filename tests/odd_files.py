@@ -387,7 +387,7 @@ for slug, name, options, more in (("WAV G.726", "clip.wav", ("-c:a", "g726", "-a
     cut(slug, "half", "", half)
 for slug in ("AMR by SoX", "M4A by a pipe"): cut(slug, "half", "", half)
 whole("W64 by ffmpeg's pipe", "clip.w64", lambda: ffmpeg("", "-f", "w64", pipe=True, seed=37), needs="ffmpeg")
-whole("RF64 by ffmpeg's pipe", "clip.wav", lambda: ffmpeg("", "-rf64", "always", "-f", "wav", pipe=True, seed=38), needs="ffmpeg")
+kind("RF64 by ffmpeg's pipe", "clip.wav", "either", lambda: ffmpeg("", "-rf64", "always", "-f", "wav", pipe=True, seed=38), "no samples", needs="ffmpeg", note="its header says that there are 0 samples")
 kind("MPEG transport stream", "clip.ts", "either", lambda: ffmpeg("ts", "-c:a", "aac"), f"{NONE}|convert", needs="ffmpeg", note="ffmpeg reads it; the list of what is read may be shorter, if it is one list", **LOSSY)
 cut("MPEG transport stream", "half", "", half, f"{CUT}|{NONE}|convert")
 kind("BW64", "clip.wav", "either", lambda: patch(sound("RF64", seed=39), 0, b"BW64"), f"{NONE}|convert", note="libsndfile does not know it")

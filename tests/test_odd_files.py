@@ -2,6 +2,7 @@
 import io
 import os
 import re
+import tempfile
 import zipfile
 
 import pytest
@@ -57,7 +58,17 @@ def test_open_files_of_every_sort(tmp_path):
     with open(tmp_path / "clip.wav", "rb") as file:
         assert classifier().predict(file) == heard == classifier().predict(file)  # from its beginning, wherever it was left
     with open(tmp_path / "clip.wav", "rb", buffering=0) as file: assert classifier().predict(file) == heard
+    with open(tmp_path / "clip.wav", "r+b") as file: assert classifier().predict(file) == heard
     with zipfile.ZipFile(tmp_path / "clips.zip") as archive, archive.open("clip.wav") as file: assert classifier().predict(file) == heard
+    with tempfile.TemporaryFile() as file, tempfile.SpooledTemporaryFile() as small, tempfile.NamedTemporaryFile() as named:
+        for place in (file, small, named):
+            place.write(data)
+            assert classifier().predict(place) == heard
+
+
+@pytest.mark.parametrize("form", [("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("WAV", "PCM_16")])
+def test_a_file_in_memory_behind_a_buffer(form):
+    assert classifier().predict(io.BufferedReader(io.BytesIO(sound(*form)))) == classifier().predict(io.BytesIO(sound(*form)))
 
 
 @pytest.mark.parametrize("opened", [lambda path: open(path, "rb"), lambda path: io.BytesIO(path.read_bytes()), lambda path: open(path, "rb", buffering=0)])
