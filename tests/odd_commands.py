@@ -23,6 +23,7 @@ from odd_files import KINDS, Kind, voice
 ROOT = Path(__file__).parent.parent
 BY_SLUG = {k.slug: k for k in KINDS}
 RAW = "[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff\u202e]"  # what must not reach a terminal: control characters, what is not UTF-8, a change of direction
+NO_SPEECH = "no speech in any window"  # what a timeline says of silence, without an error
 WHOLE_CLIPS = ("load_waveform", "corpus", "embed", "embed folder", "study", "train", "evaluate")  # what hears a clip as a whole
 
 
@@ -174,6 +175,7 @@ def fault(k: Kind, command: str, found: Outcome) -> str:
     if right == "refuse" and found.heard: return "HEARD" + (f" as {found.seconds:.3f} s" if found.seconds is not None else "")
     if right == "whole" and not found.heard: return f"REFUSED {found.reason[-160:]}"
     if not found.heard:
+        if found.reason == NO_SPEECH and k.content and "NaN" not in k.says: return ""
         if k.says and found.reason and not re.search(k.says, found.reason): return f"REASON {found.reason[-160:]}"
         if command.startswith("cli") and re.search(RAW, found.reason): return f"UNPRINTABLE {found.reason!r}"
         return ""
@@ -238,7 +240,9 @@ def by_cli_predict(paths, timeline=False, **how):
         except ValueError: continue
         if (slug := slug_in(row.get("file", ""))) not in found: continue
         if "error" in row: found[slug] = Outcome(False, row["error"])
-        else: found[slug] = Outcome(True, seconds=row["end"] if timeline else row["seconds"])
+        elif not timeline: found[slug] = Outcome(True, seconds=row["seconds"])
+        elif row["label"] or found[slug].heard: found[slug] = Outcome(True, seconds=row["end"])
+        else: found[slug] = Outcome(False, NO_SPEECH)
     return found, ran
 
 
