@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 from importlib import import_module
 
-_HOME = {"load_corpus": "data", "download_ravdess": "data", "list_recordings": "data", "make_split": "data", "load_waveform": "preprocess", "Encoder": "embed",
+_HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "data", "make_split": "data", "load_waveform": "preprocess", "Encoder": "embed",
          "AcousticEncoder": "embed", "load_encoder": "embed", "embed_corpus": "embed", "save_manifest": "embed", "export_onnx": "embed",
          "EmotionHead": "head", "load_head": "head",
          "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study",

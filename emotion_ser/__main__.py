@@ -1,4 +1,16 @@
 """`python -m emotion_ser` is the command `emotion_ser`."""
-from emotion_ser.cli import main
+import os
+import sys
 
-main()
+
+def main():
+    "The command; Ctrl-C has its sentence while Python is still reading what the command needs"
+    try:
+        from emotion_ser.cli import main as command
+        command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
+
+
+if __name__ == "__main__": main()

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['SNDFILE_SUFFIXES', 'FFMPEG_SUFFIXES', 'FORMATS', 'MP3_RATES', 'MP3_KBITS', 'DEMUXERS', 'ASF', 'ROUNDING_S',
-           'AudioError', 'no_file', 'check_regular', 'open_file', 'content_hash', 'audio_suffixes', 'promised_more',
-           'ogg_is_cut', 'nist_is_cut', 'mp3_frame', 'mp3_start', 'mp3_walk', 'mp3_counted', 'WithHead', 'with_count',
-           'mp3_ready', 'Sequential', 'skip_to', 'why_not', 'cut_short', 'sndfile_blocks', 'ready',
-           'without_zero_length', 'open_sndfile', 'for_ffmpeg', 'asf_is_cut', 'on_disk', 'ffmpeg_failed',
-           'ffmpeg_decode', 'stretch_of', 'ffmpeg_blocks', 'Opened', 'open_by_ffmpeg', 'opened_file', 'from_array',
-           'opened_array', 'fetched', 'opened', 'Recording', 'frames_of', 'open_recording', 'read_audio', 'audio_facts']
+           'AudioError', 'no_file', 'check_regular', 'path_text', 'real_path', 'open_file', 'content_hash',
+           'audio_suffixes', 'promised_more', 'ogg_is_cut', 'nist_is_cut', 'mp3_frame', 'mp3_start', 'mp3_walk',
+           'mp3_counted', 'WithHead', 'with_count', 'mp3_ready', 'Sequential', 'skip_to', 'why_not', 'cut_short',
+           'sndfile_blocks', 'ready', 'without_zero_length', 'open_sndfile', 'for_ffmpeg', 'asf_is_cut', 'on_disk',
+           'ffmpeg_failed', 'ffmpeg_decode', 'stretch_of', 'ffmpeg_blocks', 'Opened', 'open_by_ffmpeg', 'opened_file',
+           'from_array', 'opened_array', 'fetched', 'opened', 'Recording', 'frames_of', 'open_recording', 'read_audio',
+           'audio_facts']
 
 # %% ../nbs/00_audio.ipynb #cell-a0d103
 import errno, hashlib, io, math, os, re, shutil, stat, struct, subprocess, tempfile
@@ -43,14 +44,30 @@ def check_regular(
         if is_kind(status.st_mode): raise AudioError(f"{path}: {kind}, not a file")
     if not status.st_size: raise AudioError(f"{path}: the file is empty")
 
+# %% ../nbs/00_audio.ipynb #real_path
+def path_text(
+    path: str | Path,
+) -> str:  # the same where it is Unicode; else each byte that is no character as `\\udcdc`
+    "A path as text that can be written anywhere"
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def real_path(
+    text: str | Path,  # a path, or what `path_text` made of it
+) -> str | Path:
+    "The path that a text stands for"
+    if os.path.lexists(text) or "\\udc" not in str(text): return text
+    return re.sub(r"\\udc([89a-f][0-9a-f])", lambda byte: chr(int(f"dc{byte[1]}", 16)), str(text))
+
 # %% ../nbs/00_audio.ipynb #open_file
 def open_file(
     path: str | Path,
 ):  # an open binary file, for a `with` statement
     "Open a regular file; never blocks. Raises `AudioError`"
     try:
-        check_regular(path, os.stat(path))
-        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+        there = real_path(path)
+        check_regular(path, os.stat(there))
+        file = open(os.open(there, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     except AudioError: raise
     except (OSError, ValueError) as error: raise no_file(path, error) from None
     try: check_regular(path, os.fstat(file.fileno()))

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'Pooling', 'Emotions', 'Augment', 'Finetune', 'Seed', 'Model', 'EncoderPath',
-           'Threshold', 'study', 'evaluate', 'compare', 'train', 'predict', 'embed', 'listen', 'download', 'version',
-           'main']
+           'Threshold', 'GOES_ON', 'INTERRUPTED', 'study', 'evaluate', 'compare', 'train', 'predict', 'embed', 'listen',
+           'download', 'version', 'main']
 
 # %% ../nbs/90_cli.ipynb #cell-361091
-import csv, io, json, os, sys, tempfile
-from contextlib import contextmanager
+import csv, io, json, os, re, signal, sys, warnings
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 import typer
@@ -20,25 +20,58 @@ app = typer.Typer(help="Speech emotion recognition as a study: embed a corpus wi
                   no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
+def _tell(sentence, file=None):
+    "Print a result on stdout; names in it may hold anything, so what no terminal should get is spelled out"
+    from emotion_ser.core import printable
+    print(printable(sentence), file=file or sys.stdout, flush=True)
+
+
 def _say(sentence):
     "Tell the user something on stderr, so that stdout holds results alone"
-    typer.echo(sentence, err=True)
+    _tell(sentence, sys.stderr)
 
 
-def _print_table(metrics):
-    "The metrics of a run with their intervals"
+def _console():
+    "Where tables go: a label is text, neither markup nor the name of an emoji"
     from rich.console import Console
+    return Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _print_rows(*heading, rows):
+    "A table, its cells printable"
+    from emotion_ser.core import printable
     from rich.table import Table
-    c, console = metrics["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False)
-    learned = f"top {c['finetune']} blocks fine-tuned" if "finetune" in c else f"recipe {c['recipe']}"
-    console.print(f"{metrics['corpus']}, encoder {metrics['encoder']}, {learned}, protocol {c['protocol']}, seed {c['seed']}")
-    table = Table("metric (%)", "test", f"95% interval ({metrics['interval_over'].split(',')[0]})")
-    for metric, (low, high) in metrics["intervals"].items():
-        name = "UAR" if metric == "uar" else metric.replace("_", " ").replace("f1", "F1")
-        table.add_row(name, f"{100 * metrics[metric]:.1f}", f"{100 * low:.1f} to {100 * high:.1f}")
-    console.print(table)
-    console.print(f"{metrics['n_train']} clips to train, {metrics['n_valid']} to validate, "
-                  f"{metrics['n_test']} to test; {metrics['epochs']} epochs; chance UAR {100 / len(metrics['labels']):.1f}")
+    table = Table(*map(printable, heading))
+    for row in rows: table.add_row(*map(printable, row))
+    _console().print(table)
+
+# %% ../nbs/90_cli.ipynb #cell-8bd0a2
+@contextmanager
+def _notes():
+    "Warnings for users, each told once in one line; those for programmers are left to their tests"
+    told = set()
+
+    def show(message, category, *where, **more):
+        sentence = " ".join(str(message).split())
+        if issubclass(category, (UserWarning, RuntimeWarning)) and sentence not in told: _say(f"note: {sentence}")
+        told.add(sentence)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+@app.callback()
+def _start(ctx: typer.Context): ctx.with_resource(_notes())
+
+# %% ../nbs/90_cli.ipynb #cell-30d1f3
+def _refuse(
+    given: dict,  # option as the user wrote it -> whether it was given where it has no effect
+    why: str,
+):
+    "Raise `ValueError` for options that would be ignored"
+    if idle := [option for option, there in given.items() if there]: raise ValueError(f"{' and '.join(idle)}: {why}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 # %% ../nbs/90_cli.ipynb #_check_folder
 Corpus = Annotated[str, typer.Option(
@@ -56,12 +89,24 @@ Finetune = Annotated[Optional[int], typer.Option(
     min=1, help="let this many of the encoder's top blocks learn too, by a recipe of its own; slow without a GPU, goes on where it was interrupted")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the splits and the training")]
 
-
-def _check_folder(out):
-    "A folder, or nothing yet"
-    if out and out.exists() and not out.is_dir(): raise ValueError(f"{out}: a file, not a folder; give another --out")
-
 # %% ../nbs/90_cli.ipynb #study
+def _interval(pair):
+    "An interval in percent, or that there is none"
+    return f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair and pair[0] is not None and pair[0] == pair[0] else "none"
+
+
+def _print_table(m):
+    "The metrics of a run with their intervals"
+    c = m["config"]
+    learned = f"top {c['finetune']} blocks fine-tuned" if "finetune" in c else f"recipe {c['recipe']}"
+    _tell(f"{m['corpus']}, encoder {m['encoder']}, {learned}, protocol {c['protocol']}, seed {c['seed']}")
+    name = lambda metric: "UAR" if metric == "uar" else metric.replace("_", " ").replace("f1", "F1")
+    _print_rows("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})",
+                rows=[(name(k), f"{100 * m[k]:.1f}", _interval(pair)) for k, pair in m["intervals"].items()])
+    _tell(f"{m['n_train']} clips to train, {m['n_valid']} to validate, {m['n_test']} to test; {m['epochs']} epochs; "
+          f"chance UAR {100 / len(m['labels']):.1f}")
+
+# %% ../nbs/90_cli.ipynb #cell-68a63e
 @app.command(no_args_is_help=False)
 def study(
     corpus: Corpus = "sample",
@@ -79,53 +124,50 @@ def study(
         help="folder for metrics.json, history.csv, predictions.csv, figures and model/")] = None,
 ):
     "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE): a second run is fast."
+    _refuse({f"--recipe {recipe}": bool(finetune) and recipe != "tuned"}, "--finetune has a recipe of its own")
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(corpus, encoder, layers, pooling, recipe, protocol, emotions, seed)
     told: dict = dict(report=_say, progress=sys.stderr.isatty())
-    _check_folder(out)
     if finetune:
         from emotion_ser.finetune import TunedStudyConfig, run_tuned_study
         finished = run_tuned_study(TunedStudyConfig(**vars(config), finetune=finetune), out, **told)
     else: finished = run_study(config, out, **told)
     _print_table(finished.metrics)
-    if out: typer.echo(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, "
-                       "learning_curves.png, model/")
+    if out: _tell(f"written: {out}/metrics.json, history.csv, predictions.csv, confusion_matrix.png, learning_curves.png, model/")
 
 # %% ../nbs/90_cli.ipynb #_print_evaluation
-def _print_evaluation(m):
-    "The figures of an evaluation, its subgroups, its calibration and what was chosen"
-    from rich.console import Console
-    from rich.table import Table
-    c, console = m["config"], Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False)
+def _asked(c):
+    "What an evaluation was asked, beyond its corpus, for one line"
     options = ", learned from copies at other speeds" * c["augment"] + ", NORMALISED PER SPEAKER" * c["speaker_norm"]
     if "finetune" in c: options += f", top {c['finetune']} blocks fine-tuned, {c['members']} network{'s' * (c['members'] > 1)} a split"
-    console.print(f"{m['corpus']}, encoder {m['encoder']}, protocol {c['protocol']}, "
-                  f"head {c['head']}{options}, seed {c['seed']}")
-    table = Table("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})",
-                  f"{len(m['splits'])} splits: mean ± sd, range")
-    for metric, name in dict(uar="UAR", accuracy="accuracy", macro_f1="macro F1").items():
-        (low, high), s = m["intervals"][metric], m["spread"].get(metric)
-        spread = f"{100 * s['mean']:.1f} ± {100 * s['sd']:.1f}, {100 * s['min']:.1f} to {100 * s['max']:.1f}" if s else ""
-        table.add_row(name, f"{100 * m[metric]:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", spread)
-    console.print(table)
+    return f"protocol {c['protocol']}, head {c['head']}{options}, seed {c['seed']}"
+
+
+def _print_evaluation(m):
+    "The figures of an evaluation, its subgroups, its calibration and what was chosen"
+    spread = lambda s: f"{100 * s['mean']:.1f} ± {100 * s['sd']:.1f}, {100 * s['min']:.1f} to {100 * s['max']:.1f}" if s else ""
+    _tell(f"{m['corpus']}, encoder {m['encoder']}, {_asked(m['config'])}")
+    _print_rows("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})", f"{len(m['splits'])} splits: mean ± sd, range",
+                rows=[(name, f"{100 * m[k]:.1f}", _interval(m["intervals"].get(k)), spread(m["spread"].get(k)))
+                      for k, name in dict(uar="UAR", accuracy="accuracy", macro_f1="macro F1").items()])
     for by in ("gender", "intensity", "statement"):
         groups = [f"{g['group']} {100 * g['uar']:.1f}" for g in m["subgroups"] if g["by"] == by]
-        if groups: console.print(f"UAR by {by}: {', '.join(groups)}")
-    recalls = [f"{row['emotion']} {100 * row['recall']:.0f}" for row in m["per_class"]]
-    console.print(f"recall: {', '.join(recalls)}; chance {100 / len(m['labels']):.1f}")
+        if groups: _tell(f"UAR by {by}: {', '.join(groups)}")
+    recalls = [f"{row['emotion']} {100 * row['recall']:.0f}" for row in m["per_class"] if row["recall"] is not None]
+    _tell(f"recall: {', '.join(recalls)}; chance {100 / len(m['labels']):.1f}")
     k = m["calibration"]
-    console.print(f"expected calibration error, {k['bins']} bins: {k['ece_before']:.3f}, after temperature {k['ece_after']:.3f}")
+    _tell(f"expected calibration error, {k['bins']} bins: {k['ece_before']:.3f}, after temperature {k['ece_after']:.3f}")
     chosen = [f"{name} ({n})" for name, n in m["chosen"].items()]
-    console.print(f"chosen on inner folds among {len(m['candidates'])} (in how many splits): {'; '.join(chosen)}")
+    _tell(f"chosen on inner folds among {len(m['candidates'])} (in how many splits): {'; '.join(chosen)}")
 
 # %% ../nbs/90_cli.ipynb #evaluate
 @app.command(no_args_is_help=False)
 def evaluate(
     corpus: Corpus = "sample",
     encoder: EncoderName = "acoustic",
-    protocol: Annotated[Literal["random", "actors", "emobox", "loso"], typer.Option(
-        help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time "
-             "(voices not heard)")] = "emobox",
+    protocol: Annotated[Optional[Literal["random", "actors", "emobox", "loso"]], typer.Option(
+        help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time (voices not heard); "
+             "default: emobox for RAVDESS's actors, else actors, or random where speakers are not known")] = None,
     head: Annotated[Optional[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee", "tuned"]], typer.Option(
         help="discriminant analysis (the default), logistic regression, our network, the seed's to the letter, whichever of the first "
              "three inner folds prefer, or two discriminants and a network together; with --finetune tuned (the default there), or the committee, "
@@ -137,41 +179,43 @@ def evaluate(
                                                "uses unlabelled audio of the person examined")] = False,
     emotions: Emotions = None,
     finetune: Finetune = None,
-    members: Annotated[int, typer.Option(min=1, max=5, help="with --finetune: networks tuned in each split, averaged")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="how many random splits")] = 10,
+    members: Annotated[Optional[int], typer.Option(min=1, max=5, help="with --finetune: networks tuned in each split, averaged; default: 1")] = None,
+    repeats: Annotated[Optional[int], typer.Option(min=1, help="with --protocol random: how many splits; default: 10")] = None,
     seed: Seed = 0,
     out: Annotated[Optional[Path], typer.Option(
         help="folder for metrics.json, predictions.csv, cost.json and figures; an interrupted run goes on there")] = None,
 ):
     "Evaluate under a protocol: settings chosen on inner folds, intervals, subgroups, calibration. Resumable."
+    _refuse({f"--members {members}": bool(members) and not finetune, "--head tuned": head == "tuned" and not finetune}, "of use with --finetune alone")
+    _refuse({f"--repeats {repeats}": repeats not in (None, 10) and protocol != "random"}, "of use with --protocol random alone")
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
-    _check_folder(out)
+    from emotion_ser.study import output_folder
     asked: dict = dict(corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, augment=augment,
-                       speaker_norm=speaker_norm, emotions=emotions, repeats=repeats, seed=seed)
+                       speaker_norm=speaker_norm, emotions=emotions, repeats=repeats or 10, seed=seed)
     told: dict = dict(report=_say, progress=sys.stderr.isatty())
-    if finetune:
-        from emotion_ser.finetune import TunedEvaluationConfig, run_tuned_evaluation
-        finished = run_tuned_evaluation(TunedEvaluationConfig(head=head or "tuned", finetune=finetune, members=members, **asked), out, **told)
-    else: finished = run_evaluation(EvaluationConfig(head=head or "lda", **asked), out, **told)
+    with output_folder(out):
+        if finetune:
+            from emotion_ser.finetune import TunedEvaluationConfig, run_tuned_evaluation
+            config = TunedEvaluationConfig(head=head or "tuned", finetune=finetune, members=members or 1, **asked)
+            finished = run_tuned_evaluation(config, out, **told)
+        else: finished = run_evaluation(EvaluationConfig(head=head or "lda", **asked), out, **told)
     _print_evaluation(finished.metrics)
     _say("embedding {embedding:.0f} s, examining {examining:.0f} s".format(**finished.cost["seconds"]))
-    if out: typer.echo(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")
+    if out: _tell(f"written: {out}/metrics.json, predictions.csv, cost.json, confusion_matrix.png, reliability.png")
 
 # %% ../nbs/90_cli.ipynb #compare
-@app.command()
+@app.command(no_args_is_help=True)
 def compare(
     first: Annotated[Path, typer.Argument(help="a folder written by `evaluate --out`")],
     second: Annotated[Path, typer.Argument(help="another, of the same corpus under the same protocol")],
 ):
     "Compare two evaluations of the same splits, actor by actor: the difference and its interval."
     from emotion_ser.protocols import compare_runs
-    from rich.console import Console
-    from rich.table import Table
-    table = Table("metric (%)", "first", "second", "difference", "95% interval (paired, over actors)")
-    for metric, row in compare_runs(first, second).loc[["uar", "accuracy", "macro_f1"]].iterrows():
-        table.add_row(metric, *(f"{100 * row[x]:.1f}" for x in ("first", "second")), f"{100 * row.difference:+.1f}",
-                      f"{100 * row.low:+.1f} to {100 * row.high:+.1f}")
-    Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False).print(table)
+    signed = lambda row: f"{100 * row.low:+.1f} to {100 * row.high:+.1f}" if row.low == row.low else "none"
+    found = compare_runs(first, second).loc[["uar", "accuracy", "macro_f1"]]
+    _print_rows("metric (%)", "first", "second", "difference", "95% interval (paired, over actors)",
+                rows=[(metric, f"{100 * row['first']:.1f}", f"{100 * row.second:.1f}", f"{100 * row.difference:+.1f}", signed(row))
+                      for metric, row in found.iterrows()])
 
 # %% ../nbs/90_cli.ipynb #train
 @app.command(no_args_is_help=True)
@@ -196,30 +240,30 @@ def train(
     "Train a classifier for use, on all speakers: settings and temperature are chosen on inner folds."
     from emotion_ser.predict import train_classifier
     from emotion_ser.protocols import EvaluationConfig
-    _check_folder(out)
+    from emotion_ser.study import output_folder
     config = EvaluationConfig(corpus, encoder, protocol, head, layers, pooling, augment, False, emotions, seed=seed)
     held = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
-    train_classifier(config, held, measured, published, report=_say, progress=sys.stderr.isatty()).save_pretrained(out)
-    typer.echo(f"written: {out}/model.safetensors, config.json, README.md; use it: emotion_ser predict my.wav --model {out}")
+    with output_folder(out):
+        train_classifier(config, held, measured, published, report=_say, progress=sys.stderr.isatty()).save_pretrained(out)
+    _tell(f"written: {out}/model.safetensors, config.json, README.md; use it: emotion_ser predict my.wav --model {out}")
 
 # %% ../nbs/90_cli.ipynb #_flat
 def _flat(path, said):
     "A prediction, or why there is none, as a flat row"
     if isinstance(said, Exception): return dict(file=str(path), error=" ".join(str(said).split()))
     return dict(file=str(path), label=said.label, confidence=round(said.confidence, 4), trusted=said.trusted,
-                seconds=said.seconds, speech=said.speech, windows=said.windows, **{f"p_{k}": round(p, 4) for k, p in said.top(99)})
+                seconds=said.seconds, speech=said.speech, windows=said.windows, **{f"p_{k}": round(p, 4) for k, p in said.probabilities.items()})
 
 
 def _moments(classifier, path):
     "The windows of a recording as flat rows, while it is read; last, what went wrong, if anything did"
-    from emotion_ser.preprocess import AudioError
-    from emotion_ser.predict import follow
-    from emotion_ser.windows import open_recording
+    from emotion_ser.audio import open_recording
+    from emotion_ser.predict import follow, why_unheard
     try:
         with open_recording(path) as recording:
             for row in follow(classifier, recording):
                 yield dict(file=str(path)) | {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-    except AudioError as error: yield _flat(path, error)
+    except Exception as error: yield _flat(path, why_unheard(path, error))
 
 
 def _as_json(row, top):
@@ -231,11 +275,26 @@ def _as_json(row, top):
 
 def _as_line(row, top):
     "A row to be read by people"
+    from emotion_ser.core import printable
     where = f"{row['start']:7.1f} to {row['end']:6.1f} s  " if "start" in row else ""
     best = sorted(((k[2:], v) for k, v in row.items() if k.startswith("p_")), key=lambda item: -item[1])
     if not best: said = "no speech"
     else: said = f"{row['label'] if row['trusted'] else 'unsure':10} " + ", ".join(f"{k} {v:.0%}" for k, v in best[:top or 3])
-    return f"{Path(row['file']).name:28} {where}{said}"
+    return printable(f"{Path(row['file']).name:28} {where}{said}")
+
+# %% ../nbs/90_cli.ipynb #cell-0b3e85
+def _cell(value):
+    "A value as the cell of a CSV that is safe in a terminal and a spreadsheet"
+    from emotion_ser.core import printable, quote_cell
+    if value is None or value != value: return ""
+    return quote_cell(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda c: printable(c[0]), value)) if isinstance(value, str) else value
+
+
+def _as_csv(row):
+    "The cells of a row as a line of a CSV"
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(map(_cell, row))
+    return line.getvalue()
 
 # %% ../nbs/90_cli.ipynb #_rows
 def _rows(classifier, paths, by_window):
@@ -253,25 +312,19 @@ def _writer(form, labels, top, by_window):
     if form == "table": return [], lambda row: _as_line(row, top)
     said = ["start", "end", "speech"] if by_window else ["seconds", "speech", "windows"]
     columns = ["file", *said, "label", "confidence", "trusted", *(f"p_{label}" for label in labels), "error"]
-
-    def line(row):
-        out = io.StringIO()
-        csv.DictWriter(out, columns, restval="", lineterminator="").writerow({k: "" if v != v or v is None else v for k, v in row.items()})
-        return out.getvalue()
-
-    return [",".join(columns)], line
+    return [_as_csv(columns)], lambda row: _as_csv(row.get(column) for column in columns)
 
 
-@contextmanager
-def _output(out):
-    "A function that writes a line: to stdout at once, or to a file that appears when all is written"
-    if not out:
-        from tqdm.auto import tqdm
-        yield lambda line: (tqdm.write(line), sys.stdout.flush())  # above the progress bar, if there is one
-        return
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as writing:
-        with open(Path(writing) / out.name, "w") as file: yield lambda line: file.write(line + "\n")
-        os.replace(Path(writing) / out.name, out)
+def _write_lines(lines, path):
+    "Lines, one by one, into a file"
+    with open(path, "w", encoding="utf-8") as file:
+        for line in lines: file.write(line + "\n")
+
+
+def _print_lines(lines):
+    "Lines, one by one, to stdout; above the progress bar, if there is one"
+    from tqdm.auto import tqdm
+    for line in lines: tqdm.write(line), sys.stdout.flush()
 
 # %% ../nbs/90_cli.ipynb #_classifier
 Model = Annotated[str, typer.Option(help="[b]acoustic[/b] (offline) or [b]whisper-base[/b] (better; fetches its encoder once), which come "
@@ -300,41 +353,38 @@ def predict(
     out: Annotated[Optional[Path], typer.Option(help="file for the rows, instead of stdout; appears when complete")] = None,
 ):
     "Say what emotion recordings express, how likely, and whether to trust it. Trained on actors: not for judging people."
-    from emotion_ser.predict import find_recordings
+    _refuse({f"--top {top}": bool(top) and format == "csv"}, "--format csv has a column for each emotion")
     if out and (out.is_dir() or not out.absolute().parent.is_dir()): raise ValueError(f"{out}: not a file that can be written")
-    paths, classifier = find_recordings(recordings), _classifier(model, encoder_path, threshold)
+    from emotion_ser.core import write_file
+    from emotion_ser.predict import find_recordings
+    paths, classifier, bad = find_recordings(recordings, _say), _classifier(model, encoder_path, threshold), []
     above, line = _writer(format, classifier.labels, top, timeline)
-    bad = 0
-    with _output(out and out.absolute()) as write:
-        for text in above: write(text)
+
+    def lines():
+        yield from above
         for row in _rows(classifier, paths, timeline):
-            if "error" in row: bad, _ = bad + 1, _say(f"cannot be heard: {row['error']}")
-            if "error" not in row or format != "table": write(line(row))
-    _say(f"{len(paths) - bad} of {len(paths)} recordings answered by {model}" + f"; written: {out}" * bool(out))
+            if "error" in row: bad.append(row["file"]), _say(f"cannot be heard: {row['error']}")
+            if "error" not in row or format != "table": yield line(row)
+
+    if out: write_file(out.absolute(), lambda path: _write_lines(lines(), path))
+    else: _print_lines(lines())
+    _say(f"{len(paths) - len(bad)} of {len(paths)} recordings answered by {model}" + f"; written: {out}" * bool(out))
     if bad: raise typer.Exit(1)
 
 # %% ../nbs/90_cli.ipynb #_clips
 def _clips(corpus):
     "The manifest of a corpus; of a place where labels are not to be had, its recordings alone"
-    from emotion_ser.data import CorpusError, list_recordings, load_corpus
-    if "://" in corpus: return list_recordings(corpus)
-    try: return load_corpus(corpus, _say)
+    from emotion_ser.data import CorpusError, list_recordings
+    from emotion_ser.own import load_corpus
+    told = set()
+    once = lambda sentence: sentence in told or (told.add(sentence), _say(sentence))  # a place that is read twice is told of once
+    if "://" in corpus: return list_recordings(corpus, once)
+    try: return load_corpus(corpus, once)
     except CorpusError as error:
         if not Path(corpus).is_dir(): raise
-        found = list_recordings(corpus)
+        found = list_recordings(corpus, once)
         _say(f"embedded without labels ({error})")
         return found
-
-
-def _encoder(name, layers, pooling, **options):
-    "An encoder; its warnings are told in a line each"
-    import warnings
-    from emotion_ser.embed import load_encoder
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        encoder = load_encoder(name, layers, pooling, **options)
-    for warning in said: _say(f"note: {warning.message}")
-    return encoder
 
 # %% ../nbs/90_cli.ipynb #embed
 @app.command(no_args_is_help=True)
@@ -343,26 +393,30 @@ def embed(
     out: Annotated[str, typer.Option(help="folder or URL for manifest.parquet and a folder of Parquet shards per encoder")],
     encoder: EncoderName = "acoustic",
     layers: Annotated[str, typer.Option(help="nothing above the highest of these is computed: all, last, 6, or 3,4,5")] = "all",
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(
-        help="bfloat16 is faster where the processor has it, float16 on a GPU")] = "float32",
-    runtime: Annotated[Literal["torch", "onnx", "onnx-int8"], typer.Option(help='onnx is faster on a CPU, onnx-int8 faster still and coarser; pip install "emotion_ser\\[onnx]"')] = "torch",
+    dtype: Annotated[Optional[Literal["float32", "bfloat16", "float16"]], typer.Option(
+        help="bfloat16 is faster where the processor has it, float16 on a GPU; default: float32")] = None,
+    runtime: Annotated[Optional[Literal["torch", "onnx", "onnx-int8"]], typer.Option(help='onnx is faster on a CPU, onnx-int8 faster still and coarser; pip install "emotion_ser\\[onnx]"; default: torch')] = None,
     engine: Annotated[Literal["local", "ray"], typer.Option(help='this machine, or a cluster; pip install "emotion_ser\\[ray]"')] = "local",
     workers: Annotated[Optional[int], typer.Option(min=1, help="clips at once; default: every core (or GPU of a cluster)")] = None,
     address: Annotated[Optional[str], typer.Option(help="of the cluster: ray://host:10001; default: $RAY_ADDRESS, else this machine")] = None,
 ):
     "Embed recordings: every layer's statistics of every clip, as Parquet. Resumable: what is done is not done again."
+    acoustic, options = encoder == "acoustic", {k: v for k, v in dict(dtype=dtype, runtime=runtime).items() if v}
+    _refuse({f"--{k} {v}": acoustic for k, v in options.items()}, "the acoustic encoder has neither weights nor a network")
+    _refuse({f"--address {address}": bool(address) and engine != "ray"}, "of use with --engine ray alone")
     import time
-    from emotion_ser.embed import embed_corpus, save_manifest
-    from emotion_ser.data import report_list
+    from emotion_ser.core import report_list
+    from emotion_ser.embed import embed_corpus, load_encoder, save_manifest
+    from emotion_ser.study import output_folder
     started, manifest = time.perf_counter(), _clips(corpus)
-    options = {} if encoder == "acoustic" else dict(dtype=dtype, runtime=runtime)
-    hearing = _encoder(encoder, layers, "functionals" if encoder == "acoustic" else "mean+std+speech", **options)
-    embedded = embed_corpus(manifest, hearing, out, on_error="skip", progress=sys.stderr.isatty(), engine=engine,
-                            workers=workers, address=address)
+    hearing = load_encoder(encoder, layers, "functionals" if acoustic else "mean+std+speech", **options)
+    _say(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, to be embedded by {hearing.name}")
+    with nullcontext() if "://" in out else output_folder(out):
+        embedded = embed_corpus(manifest, hearing, out, on_error="skip", progress=sys.stderr.isatty(), engine=engine, workers=workers, address=address)
     if embedded.skipped: report_list(_say, "left out, cannot be heard", list(embedded.skipped.values()))
-    typer.echo(f"written: {save_manifest(manifest, embedded, out)}")
-    typer.echo(f"written: {embedded.shelf}/*.parquet: {len(set(embedded.manifest.content))} recordings, by `content`; "
-               f"a column per layer and statistic, layer0_{hearing.statistics[0]} to layer{hearing.top}_{hearing.statistics[-1]}")
+    _tell(f"written: {save_manifest(manifest, embedded, out)}")
+    _tell(f"written: {embedded.shelf}/*.parquet: {len(set(embedded.manifest.content))} recordings, by `content`; "
+          f"a column per layer and statistic, layer0_{hearing.statistics[0]} to layer{hearing.top}_{hearing.statistics[-1]}")
     _say(f"{time.perf_counter() - started:.1f} s")
 
 # %% ../nbs/90_cli.ipynb #listen
@@ -382,10 +436,10 @@ def listen(
         _say(f"listening to {recording.name}; Ctrl-C ends it")
         for row in follow(classifier, recording):
             print(_as_line({"file": "", **row}, 3).strip(), flush=True)
-            if seconds and row["end"] >= seconds: break
+            if seconds is not None and row["end"] >= seconds: break
 
 # %% ../nbs/90_cli.ipynb #download
-@app.command()
+@app.command(no_args_is_help=True)
 def download(
     corpus: Annotated[Literal["ravdess"], typer.Argument(help="what to fetch")],
     to: Annotated[Optional[Path], typer.Option(
@@ -393,30 +447,76 @@ def download(
 ):
     "Fetch a corpus: RAVDESS's speech archive from Zenodo, 208 MB, verified, CC BY-NC-SA 4.0."
     from emotion_ser.data import download_ravdess
-    typer.echo(download_ravdess(to, progress=sys.stderr.isatty()))
+    _tell(download_ravdess(to, progress=sys.stderr.isatty()))
 
 
 @app.command()
 def version():
     "Print the versions that a figure depends on."
-    from emotion_ser.data import versions
-    for package, number in versions().items(): typer.echo(f"{package} {number}")
+    from emotion_ser.core import versions
+    for package, number in versions().items(): _tell(f"{package} {number}")
 
-
+# %% ../nbs/90_cli.ipynb #cell-481003
 def _sentence(error):
     "What an exception says, in one line that a user can act on"
     if hasattr(error, "format_message"): return f"{error.format_message()} (see --help)"  # a wrong option or argument
     said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError): return f"not enough memory ({said}); give it less at once"
     if isinstance(error, (ValueError, OSError)): return said
-    if isinstance(error, typer.Abort): return "interrupted; the same command goes on where it was"
     return f"{type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)"
+
+
+GOES_ON = "the same command goes on where it was"
+INTERRUPTED = dict.fromkeys(("study", "evaluate", "train", "embed"), GOES_ON) | dict(
+    predict="what was printed stands, and with --out nothing was written; the same command begins anew",
+    download="the same command fetches it again", listen="nothing is kept of what was heard")
+
+
+def _interrupted(arguments):
+    "What Ctrl-C has done"
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    given = lambda option: any(a.split("=")[0] == option for a in arguments)
+    if (command == "evaluate" or given("--finetune")) and not given("--out"):
+        return "interrupted; embeddings are kept, and what was learned is kept only with --out"
+    return f"interrupted; {INTERRUPTED[command]}" if command in INTERRUPTED else "interrupted"
+
+# %% ../nbs/90_cli.ipynb #cell-91c50f
+def _prepare():
+    "Whatever the console and the environment: text can be printed, figures can be drawn, and Ctrl-C is remembered"
+    pressed = []
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+    os.environ["MPLBACKEND"] = "Agg"  # another may need a screen, or not be there at all
+
+    def press(number, frame):
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, press)
+    return pressed
+
+
+def _run():
+    "The status of the command, and what went wrong: an exception, or None"
+    try: return app(standalone_mode=False), None
+    except KeyboardInterrupt: return 130, None
+    except Exception as error:
+        if os.environ.get("EMOTION_SER_DEBUG"): raise
+        return getattr(error, "exit_code", 1), error
+
+
+def _leave_interrupted():
+    "Say what Ctrl-C has done, and end with status 130; Python itself would end by a signal if a library was loading"
+    with suppress(OSError):  # nobody may be reading any more
+        print(_interrupted(sys.argv[1:]), file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(130)
 
 
 def main():
     "The command `emotion_ser`: a failure is one line and a status above zero; EMOTION_SER_DEBUG=1 shows the traceback"
-    try: status = app(standalone_mode=False)
-    except Exception as error:
-        if os.environ.get("EMOTION_SER_DEBUG"): raise
-        status = getattr(error, "exit_code", 1)
-        if sys.argv[1:]: typer.echo(f"error: {_sentence(error)}", err=True)  # with no argument at all, help was shown
+    pressed = _prepare()
+    status, error = _run()
+    if status == 130 or (pressed and status): _leave_interrupted()  # a library may have made something else of it
+    if error and type(error).__name__ != "NoArgsIsHelpError": _say(f"error: {_sentence(error)}")  # that one has shown the help
     sys.exit(status or 0)

@@ -91,9 +91,11 @@ def save_figures(
     for name, draw in figures.items():
         try:
             import matplotlib.pyplot as plt
-            with plt.rc_context({"text.parse_math": False}):
+            as_math, plt.rcParams["text.parse_math"] = plt.rcParams["text.parse_math"], False  # `rc_context` would stop notebooks from showing figures
+            try:
                 fig = draw()
                 write_file(Path(folder) / f"{name}.png", lambda path: fig.savefig(path, dpi=100, metadata={"Software": None}))
+            finally: plt.rcParams["text.parse_math"] = as_math
             plt.close(fig)
         except Exception as error:  # what a drawing library raises is not ours to foresee
             report(f"{name}.png could not be drawn ({type(error).__name__}: {printable(error)[:200]}); the numbers are all there")

@@ -21,14 +21,17 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from .data import Split, label_names, make_split, report_list
-from .embed import TunedEncoder, _ahead, _mean_std, _open_shelf, _play, _put, _shelf, _store, one_thread
+from .audio import AudioError
+from .core import report_list
+from .data import Split, label_names, make_split
+from .embed import (TunedEncoder, _ahead, _mean_std, _open_shelf, _put, _shelf, _store, clip_name, list_clips,
+                               load_clip, one_thread)
 from .head import EmotionHead, HeadError
-from .preprocess import AudioError
+
 from .evaluate import score
 from .protocols import (SPEEDS, Candidate, Evaluation, EvaluationConfig, Examined, Material, _fewer_epochs, _joined, _members,
                                    inner_folds, run_evaluation, teams)
-from .study import Study, StudyConfig, _corpus, _finish, save_study
+from .study import Study, StudyConfig, _corpus, _finish, output_folder, report_scarce, save_study
 from .train import TUNED, train_head
 
 # %% ../nbs/16_finetune.ipynb #states
@@ -55,31 +58,32 @@ def _hear_states(waveform, encoder):
 
 
 def _clip_states(clip, encoder, folder, speed):
-    "(path, frames, statistics) of one (path, content), from its file or heard now and kept; or (path, error, None)"
+    "(content, frames, statistics) of one clip, from its file or heard now and kept; or (content, error, None)"
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save
-    path, file = clip[0], folder / f"{clip[1]}.safetensors"
+    content, file = clip.content, folder / f"{clip.content}.safetensors"
     try: kept = load_file(file)
     except (OSError, SafetensorError):
-        try: kept = _hear_states(_play(path, "peak", speed), encoder)
-        except AudioError as error: return path, error, None
+        try: kept = _hear_states(load_clip(clip, "peak", speed), encoder)
+        except AudioError as error: return content, error, None
+        except Exception as error: return content, AudioError(f"{clip_name(clip)}: {type(error).__name__}: {error}"), None  # whatever a library may raise
         _put(*_store(file), save(kept))
-    return path, kept["frames"], kept["stats"].numpy()
+    return content, kept["frames"], kept["stats"].numpy()
 
 # %% ../nbs/16_finetune.ipynb #embed_states
 def _embed_states(manifest, encoder, cache_dir, speed, progress):
-    "(path, frames, statistics) of every clip, in the order of the manifest"
+    "(content, frames, statistics) of every clip, in the order of the manifest"
     from tqdm.auto import tqdm
     folder = Path(f"{_shelf(cache_dir, encoder.below, 'peak', speed)}-below{encoder.n_tuned}")
     _open_shelf(folder)
     work = partial(_clip_states, encoder=encoder, folder=folder, speed=speed)
     workers = torch.get_num_threads()
-    with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, zip(manifest.path, manifest.content), 2 * workers)) as heard:
+    with one_thread(), ThreadPoolExecutor(workers) as pool, closing(_ahead(pool, work, list_clips(manifest), 2 * workers)) as heard:
         return list(tqdm(heard, total=len(manifest), desc=f"below the blocks that move, speed {speed:g}", unit="clip", disable=not progress))
 
 
 def embed_states(
-    manifest: pd.DataFrame,  # with the columns path and content
+    manifest: pd.DataFrame,  # with the columns path and content, and for stretches start and end (s)
     encoder: TunedEncoder,
     speeds: tuple = (1.0, *SPEEDS),  # the clips as they are, and training copies
     cache_dir: str | Path | None = None,  # default: `embeddings` in `default_cache()`; what is there is not computed again
@@ -87,8 +91,9 @@ def embed_states(
 ) -> States:  # of the clips that can be heard; half a gigabyte for RAVDESS and whisper-base
     "What lies below the blocks that move, computed once. Raises `AudioError` if nothing can be heard"
     found = _embed_states(manifest, encoder, cache_dir, speeds[0], progress)
-    skipped = {path: str(error) for path, error, stats in found if stats is None}
-    heard = manifest[~manifest.path.isin(skipped)].reset_index(drop=True)
+    gone = {content: str(error) for content, error, stats in found if stats is None}
+    skipped = {clip_name(clip): gone[clip.content] for clip in list_clips(manifest) if clip.content in gone}
+    heard = manifest[~manifest.content.isin(gone)].reset_index(drop=True)
     if not len(heard): raise AudioError(f"none of {len(manifest)} clips can be heard; the first: {next(iter(skipped.values()), 'there is none')}")
     heard.attrs.update(manifest.attrs)
     sets = [[clip for clip in found if clip[2] is not None], *(_embed_states(heard, encoder, cache_dir, s, progress) for s in speeds[1:])]
@@ -381,6 +386,14 @@ class TunedStudyConfig(StudyConfig):
         return f"top {self.finetune} blocks fine-tuned, protocol {self.protocol}, seed {self.seed}"
 
 # %% ../nbs/16_finetune.ipynb #run_tuned_study
+def _tune(config, encoder, states, split, checkpoint, progress):
+    "Fine-tune on the training part: what came of it, and probabilities of the test part"
+    labels = label_names(states.manifest)
+    targets = states.manifest.emotion.map(labels.index).to_numpy()
+    tuned = fine_tune(states, split.train, split.valid, targets, labels, FINE_TUNING, config.seed, checkpoint, progress)
+    return tuned, softmax(tuned.logits(states, split.test), axis=1)
+
+
 def run_tuned_study(
     config: TunedStudyConfig,
     out: str | Path | None = None,  # a folder for the run's files, see `save_study`; an interrupted run goes on there
@@ -390,20 +403,18 @@ def run_tuned_study(
 ) -> Study:
     "`run_study` with the top blocks of the encoder learning. Raises `CorpusError`, `AudioError` or `EncoderError`"
     started, config = time.perf_counter(), config.resolved()
-    if out: Path(out).mkdir(parents=True, exist_ok=True)
-    manifest, encoder = _corpus(config, report), TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    report(f"{len(manifest)} clips of {manifest.attrs['corpus']}; the top {config.finetune} of {encoder.n_layers} blocks of {encoder.name} learn")
-    states = embed_states(manifest, encoder, cache_dir=cache_dir, progress=progress)
-    if states.skipped: report_list(report, "left out, cannot be heard", list(states.skipped.values()))
-    split, labels = make_split(states.manifest, config.protocol, config.seed), label_names(states.manifest)
-    targets, seconds = states.manifest.emotion.map(labels.index).to_numpy(), dict(gather=time.perf_counter() - started)
-    checkpoint = Path(out) / "tuning.safetensors" if out else None
-    tuned = fine_tune(states, split.train, split.valid, targets, labels, FINE_TUNING, config.seed, checkpoint, progress)
-    probabilities = softmax(tuned.logits(states, split.test), axis=1)
-    seconds["total"] = time.perf_counter() - started
-    study = _finish(config, states, tuned.encoder, tuned.head, tuned.history, split, probabilities, FINE_TUNING, seconds)
-    if out:
-        save_study(study, out)
+    with output_folder(out):
+        manifest, encoder = _corpus(config, report), TunedEncoder.from_pretrained(config.encoder, config.finetune)
+        report(f"{len(manifest)} clips of {manifest.attrs['corpus']}; the top {config.finetune} of {encoder.n_layers} blocks of {encoder.name} learn")
+        states = embed_states(manifest, encoder, cache_dir=cache_dir, progress=progress)
+        if states.skipped: report_list(report, "left out, cannot be heard", list(states.skipped.values()))
+        split, seconds = make_split(states.manifest, config.protocol, config.seed), dict(gather=time.perf_counter() - started)
+        report_scarce(states.manifest, split.train, report)
+        checkpoint = Path(out) / "tuning.safetensors" if out else None
+        tuned, probabilities = _tune(config, encoder, states, split, checkpoint, progress)
+        seconds["total"] = time.perf_counter() - started
+        study = _finish(config, states, tuned.encoder, tuned.head, tuned.history, split, probabilities, FINE_TUNING, seconds)
+        if out: save_study(study, out, report)
         if checkpoint: checkpoint.unlink(missing_ok=True)
     return study
 
@@ -420,6 +431,7 @@ class TunedEvaluationConfig(EvaluationConfig):
         super().__post_init__()
         _check_tunable(self)
         if self.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
+        if self.augment and self.head == "tuned": raise ValueError("a tuned network learns from copies as it is; augment is for the committee's other members")
         if not 1 <= self.members <= 5: raise ValueError(f"{self.members} members: give 1 to 5")
 
     @property

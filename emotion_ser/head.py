@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from .data import EMOTIONS
+from .embed import load_tensors, save_tensors
 
 # %% ../nbs/03_head.ipynb #headerror
 class HeadError(ValueError):
@@ -74,12 +75,10 @@ def save_head(
     **about,  # what else to note in config.json: encoder, layers, corpus ...
 ) -> Path:  # the folder
     "Write a head as safetensors and JSON, each file in one step"
-    from safetensors.torch import save
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as writing:
-        tensors = {name: tensor.contiguous() for name, tensor in head.state_dict().items()}
-        (Path(writing) / "model.safetensors").write_bytes(save(tensors, dict(labels=json.dumps(head.labels))))
+        save_tensors(head.state_dict(), Path(writing) / "model.safetensors", labels=json.dumps(head.labels))
         (Path(writing) / "config.json").write_text(json.dumps(dict(**head.config, about=about), indent=1) + "\n")
         for name in ("model.safetensors", "config.json"): os.replace(Path(writing) / name, folder / name)
     return folder
@@ -87,16 +86,12 @@ def save_head(
 
 def _read(folder):
     "The configuration, the tensors and their labels of a head's folder"
-    from safetensors import SafetensorError, safe_open
     for name in ("config.json", "model.safetensors"):
         if not (Path(folder) / name).is_file(): raise HeadError(f"{folder}: no {name} in it")
-    try:
-        with safe_open(Path(folder) / "model.safetensors", "pt") as kept:
-            return (json.loads((Path(folder) / "config.json").read_text()),
-                    {name: kept.get_tensor(name) for name in kept.keys()},
-                    json.loads((kept.metadata() or {}).get("labels", "null")))
-    except (ValueError, SafetensorError) as error:
-        raise HeadError(f"{folder}: damaged ({error})") from None
+    try: tensors, metadata = load_tensors(Path(folder) / "model.safetensors", ("labels",))
+    except ValueError as error: raise HeadError(f"{folder}: model.safetensors: {error}") from None
+    try: return json.loads((Path(folder) / "config.json").read_text()), tensors, json.loads(metadata.get("labels", "null"))
+    except (ValueError, RecursionError) as error: raise HeadError(f"{folder}: damaged ({error})") from None
 
 # %% ../nbs/03_head.ipynb #load_head
 def load_head(

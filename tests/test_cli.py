@@ -91,7 +91,7 @@ def test_bad_clips_are_named_and_left_out(small, tmp_path):
 
 def test_corpora_that_cannot_be_used(small, tmp_path):
     (tmp_path / "empty").mkdir()
-    fails(emotion_ser("study", "--corpus", tmp_path / "empty"), "no .wav or .flac file", "emotion_ser download")
+    fails(emotion_ser("study", "--corpus", tmp_path / "empty"), "no audio file", "emotion_ser download")
     (tmp_path / "text").mkdir()
     (tmp_path / "text/notes.wav").write_text("not a recording")
     fails(emotion_ser("study", "--corpus", tmp_path / "text"), "notes.wav")

@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import soundfile as sf
 import torch
 from conftest import emotion_ser
 from hypothesis import given, settings
@@ -27,9 +29,9 @@ from test_cli import fails
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from emotion_ser import embed
-from emotion_ser.data import load_corpus
+from emotion_ser.data import list_recordings, load_corpus, stretch_content
 from emotion_ser.embed import AcousticEncoder, Encoder, FrozenEncoder, ShelfError, embed_corpus
-from emotion_ser.preprocess import AudioError
+from emotion_ser.preprocess import AudioError, load_waveform
 
 APART = multiprocessing.get_context("forkserver")  # torch and transformers are imported once for all processes
 APART.set_forkserver_preload(["emotion_ser.embed", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
@@ -245,6 +247,97 @@ def test_a_worker_tells_of_a_full_disk(manifest, tmp_path, monkeypatch):
     batch = {name: manifest[name].to_numpy()[:2] for name in ("path", "content")}
     said = embed._RayWorker(AcousticEncoder(), str(tmp_path / "shelf"), "peak", 1.0)(batch)
     assert said["broken"].all() and all("No space left on device; the last 2 embeddings could not be kept" in reason for reason in said["reason"])
+
+
+CHANGED = "changed since the corpus was listed; run the same command again"
+
+
+def replaced(folder, manifest):
+    "A manifest of four copies, the second of which was then recorded anew"
+    clips = manifest[:4].assign(path=[shutil.copy(path, folder / f"{i}.wav") for i, path in enumerate(manifest.path[:4])])
+    shutil.copy(manifest.path[9], folder / "1.wav")
+    return clips
+
+
+def test_a_file_that_changed_is_not_kept_under_what_it_was(manifest, tmp_path):
+    clips, encoder = replaced(tmp_path, manifest), AcousticEncoder()
+    with pytest.raises(AudioError, match=f"1.wav: {CHANGED}"): embed_corpus(clips, encoder, tmp_path / "shelf", progress=False, workers=1)
+    found = embed_corpus(clips, encoder, tmp_path / "shelf", on_error="skip", progress=False)
+    assert list(found.skipped) == [clips.path[1]] and clips.content[1] not in kept(tmp_path / "shelf")
+    listed = list_recordings(tmp_path)  # the same command again
+    again = embed_corpus(listed, encoder, tmp_path / "shelf", progress=False)
+    assert not again.skipped and np.array_equal(again.vectors[1], encoder(load_waveform(manifest.path[9])))
+
+
+def test_a_file_that_changes_while_it_is_decoded(manifest, tmp_path, monkeypatch):
+    clips, decode = manifest[:1].assign(path=shutil.copy(manifest.path[0], tmp_path / "0.wav")), embed.load_waveform
+
+    def slow(file, **options):
+        waveform = decode(file, **options)
+        with open(tmp_path / "0.wav", "r+b") as other: other.seek(3000); other.write(b"other")
+        return waveform
+    monkeypatch.setattr(embed, "load_waveform", slow)
+    with pytest.raises(AudioError, match=CHANGED): embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", progress=False)
+
+
+def test_a_store_is_asked_again(manifest, tmp_path):
+    store = embed._store("memory://talks")[0]
+    for i, path in enumerate(manifest.path[:3]): store.pipe_file(f"/talks{tmp_path}/{i}.wav", Path(path).read_bytes())
+    clips = list_recordings(f"memory://talks{tmp_path}")
+    store.pipe_file(f"/talks{tmp_path}/1.wav", Path(manifest.path[9]).read_bytes())
+    found = embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", on_error="skip", progress=False)
+    assert [(Path(path).name, CHANGED in reason) for path, reason in found.skipped.items()] == [("1.wav", True)]
+    store.rm(f"/talks{tmp_path}", recursive=True)
+
+
+def stretches(folder, manifest):
+    "A dialogue of eight clips as a manifest of stretches, and the waveforms that they were"
+    sounds = [sf.read(path, dtype="float32")[0] for path in manifest.path[:8]]
+    sf.write(folder / "dialogue.wav", np.concatenate(sounds), 16000, subtype="FLOAT")
+    with open(folder / "dialogue.wav", "rb") as file: whole = embed.content_hash(file)
+    ends = np.cumsum([len(sound) for sound in sounds]) / 16000
+    starts = [np.nan, *ends[:-1]]
+    contents = [stretch_content(whole, *times) for times in zip(starts, ends)]
+    return pd.DataFrame(dict(path=str(folder / "dialogue.wav"), content=contents, start=starts, end=ends)), sounds
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_stretches_of_a_recording_have_embeddings_of_their_own(engine, manifest, tmp_path, request, monkeypatch):
+    if engine == "ray": request.getfixturevalue("ray"), request.getfixturevalue("patience")
+    (clips, sounds), encoder = stretches(tmp_path, manifest), AcousticEncoder()
+    apart = pd.concat([clips, clips[:1].assign(start=500.0, end=501.0, content="beyond"), manifest[:1]], ignore_index=True)  # and one that is a file
+    found = embed_corpus(apart, encoder, tmp_path / "shelf", on_error="skip", progress=False, engine=engine, workers=1)
+    assert np.array_equal(found.vectors, np.stack([encoder(load_waveform((s, 16000))) for s in [*sounds, sounds[0]]]))
+    assert list(found.skipped) == [f"{clips.path[0]}, 500 s to 501 s"] and "no stretch from 500 to 501 s" in str(found.skipped)
+    table = pd.read_parquet(embed.save_manifest(apart, found, tmp_path / "shelf"))
+    assert table.problem.notna().tolist() == [False] * 8 + [True, False] and table.end[:8].tolist() == clips.end.tolist()
+
+
+def test_a_recording_that_changed_spoils_its_stretches(manifest, tmp_path):
+    (clips, _), encoder = stretches(tmp_path, manifest), AcousticEncoder()
+    embed_corpus(clips[:4], encoder, tmp_path / "shelf", progress=False)
+    os.utime(tmp_path / "dialogue.wav", (0, 0))  # an old file, as far as anybody can see
+    with open(tmp_path / "dialogue.wav", "r+b") as file: file.seek(9000); file.write(b"cut again")
+    os.utime(tmp_path / "dialogue.wav", (0, 0))
+    with pytest.raises(AudioError, match=CHANGED): embed_corpus(clips, encoder, tmp_path / "shelf", progress=False)
+    assert len(kept(tmp_path / "shelf")) == 4
+
+
+def test_a_long_recording_is_not_hashed_for_each_stretch(manifest, tmp_path, monkeypatch):
+    (clips, _), hashed, encoder = stretches(tmp_path, manifest), [], AcousticEncoder()
+    real, now = embed.content_hash, time.time
+    monkeypatch.setattr(embed, "content_hash", lambda file: hashed.append(file.name) or real(file))
+    embed_corpus(clips[:4], encoder, tmp_path / "shelf", progress=False)
+    assert len(hashed) == 4  # just written: who knows what else happens to it
+    monkeypatch.setattr(embed.time, "time", lambda: now() + 60)
+    embed_corpus(clips, encoder, tmp_path / "shelf", progress=False, workers=1)
+    assert len(hashed) == 5
+
+
+def test_ray_refuses_what_changed(manifest, ray, patience, tmp_path):
+    clips = replaced(tmp_path, manifest)
+    found = embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, on_error="skip", progress=False)
+    assert list(found.skipped) == [clips.path[1]] and CHANGED in found.skipped[clips.path[1]] and len(kept(tmp_path / "shelf")) == 3
 
 
 def test_an_unknown_engine_or_place(manifest, tmp_path):
