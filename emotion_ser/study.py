@@ -192,9 +192,6 @@ def _figures(study):
     return dict(learning_curves=partial(plot_learning_curves, study.history, title),
                 confusion_matrix=partial(plot_confusion, pd.DataFrame(m["confusion"], *axes), found))
 
-# %% ../nbs/06_study.ipynb #cell-88b93c
-_write = write_file  # until 09 calls `write_file` itself
-
 # %% ../nbs/06_study.ipynb #save_study
 def _save_model(study, folder):
     "The head, and the blocks of the encoder that have learned, as a folder that `load_classifier` reads"

@@ -41,7 +41,8 @@ def mixture(clips, folder):
 
 def check_mixture(clips, folder):
     "Good ones are answered, bad ones are named with the reason, and every line is JSON"
-    done = emotion_ser("predict", mixture(clips, folder), "--format", "jsonl")
+    done = emotion_ser("predict", mixture(clips, folder), folder / "notes.txt", "--format", "jsonl")
+    assert "not read: 1 .txt" in done.stderr  # in the folder it is told of; named, it is tried
     rows = {Path(row["file"]).name: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert {name for name, row in rows.items() if "error" in row} == set(BAD)
