@@ -8,12 +8,12 @@ __all__ = ['POOLINGS', 'LOUDEST', 'HOP', 'AT_ONCE', 'CHUNK', 'MARGIN', 'FUNCTION
            'IN_VIEW', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'check_waveforms', 'FrozenEncoder',
            'in_chunks', 'pitch', 'chroma', 'spectral_shape', 'loudness', 'zero_crossings', 'shape_of', 'cepstrum',
            'melody', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16',
-           'find_file', 'check_settings', 'read_settings', 'read_preparation', 'read_tensors', 'read_weights',
-           'check_size', 'build_network', 'load_network', 'clip_pieces', 'piece_part', 'merge_stats', 'pool_clips',
-           'check_onnx', 'export_onnx', 'find_device', 'Encoder', 'load_encoder', 'UpperBlocks', 'TunedEncoder',
-           'tensor_digest', 'in_order', 'save_tensors', 'load_tensors', 'save_upper', 'load_upper', 'ShelfError',
-           'Clip', 'list_clips', 'clip_name', 'listed_content', 'file_content', 'check_unchanged', 'load_clip',
-           'Embeddings', 'embed_corpus', 'save_manifest', 'project', 'neighbours_share', 'plot_map']
+           'find_file', 'need_file', 'check_settings', 'read_settings', 'read_preparation', 'read_tensors',
+           'read_weights', 'check_size', 'build_network', 'load_network', 'clip_pieces', 'piece_part', 'merge_stats',
+           'pool_clips', 'check_onnx', 'export_onnx', 'find_device', 'Encoder', 'load_encoder', 'UpperBlocks',
+           'TunedEncoder', 'tensor_digest', 'in_order', 'save_tensors', 'load_tensors', 'save_upper', 'load_upper',
+           'ShelfError', 'Clip', 'list_clips', 'clip_name', 'listed_content', 'file_content', 'check_unchanged',
+           'load_clip', 'Embeddings', 'embed_corpus', 'save_manifest', 'project', 'neighbours_share', 'plot_map']
 
 # %% ../nbs/02_embed.ipynb #cell-c3b3da
 import copy, hashlib, io, json, logging, os, pickle, re, secrets, threading, time, warnings
@@ -24,12 +24,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
 from .audio import AudioError, content_hash, fetched, open_file
 from .core import default_cache, write_file
+from .data import stretch_content
 from .preprocess import MIN_SAMPLES, SAMPLING_RATE, change_speed, load_waveform
 
 # %% ../nbs/02_embed.ipynb #encodererror
@@ -350,6 +351,18 @@ def find_file(
     found = cached_file(str(name), file, revision=revision, _raise_exceptions_for_missing_entries=False)
     return Path(found) if found else None
 
+
+def need_file(
+    name: str | Path,  # a folder, or a name on the hub
+    file: str,  # in it
+    revision: str | None = None,  # a commit of the hub
+) -> Path:  # where it lies
+    "A file without which there is no checkpoint. Raises `EncoderError`, and `OSError` if the hub does not give it"
+    if path := find_file(name, file, revision): return path
+    if Path(name).is_dir(): raise EncoderError(f"there is no {file}")
+    from transformers.utils import cached_file
+    return Path(str(cached_file(str(name), file, revision=revision)))  # raises, and says why
+
 # %% ../nbs/02_embed.ipynb #read_settings
 ELSEWHERE = ("auto_map", "custom_pipelines", "configuration_files", "quantization_config", "fusion_config", "transformers_weights")
 
@@ -374,8 +387,7 @@ def read_settings(
     revision: str | None = None,
 ) -> tuple[dict, Path]:  # what it says, where it lies
     "A JSON file of a checkpoint. Raises `EncoderError` for one that asks for more than data"
-    path = find_file(name, file, revision)
-    if not path: raise EncoderError(f"there is no {file}")
+    path = need_file(name, file, revision)
     settings = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict): raise EncoderError(f"{file} holds no settings")
     check_settings(settings, file)
@@ -414,17 +426,14 @@ def read_weights(
     revision: str | None = None,
 ) -> dict:  # name -> tensor
     "The weights of a checkpoint: safetensors if there are any, else a pickle without its program, with a warning"
-    found = next(filter(None, (find_file(name, file, revision) for file in WEIGHTS)), None)
-    if not found: raise EncoderError("there is no model.safetensors")
+    found = next(filter(None, (find_file(name, file, revision) for file in WEIGHTS)), None) or need_file(name, WEIGHTS[0], revision)
     shards = [found.name]
     if found.suffix == ".json": shards = sorted(set(read_settings(name, found.name, revision)[0]["weight_map"].values()))
     if odd := [shard for shard in shards if Path(shard).name != shard or Path(shard).suffix not in (".safetensors", ".bin")]:
         raise EncoderError(f"{found.name} names a shard that does not lie beside it ({odd[0]})")
     if any(shard.endswith(".bin") for shard in shards):
         warnings.warn(f"{name}: its weights are a pickle, pytorch_model.bin; they were read as numbers alone, and nothing in it was run")
-    paths = {shard: find_file(name, shard, revision) for shard in shards}
-    if lacking := [shard for shard, path in paths.items() if not path]: raise EncoderError(f"there is no {lacking[0]}")
-    return {key: tensor for path in paths.values() for key, tensor in read_tensors(path).items()}
+    return {key: tensor for shard in shards for key, tensor in read_tensors(need_file(name, shard, revision)).items()}
 
 # %% ../nbs/02_embed.ipynb #check_size
 def check_size(
@@ -604,7 +613,8 @@ def pool_clips(
     "Pass clips through a network piece by piece; only the statistics of a piece are kept"
     check_waveforms(waveforms)
     parts = [speech_part(loudness(torch.as_tensor(w))) for w in waveforms]
-    whole, speech = [[] for _ in parts], [[] for _ in parts]
+    whole: list[list] = [[] for _ in parts]
+    speech: list[list] = [[] for _ in parts]
     for piece, hops in clip_pieces(encoder.kind, waveforms):
         with torch.inference_mode(): states = _hidden_states(encoder, piece)
         for i, (frames, part) in enumerate(zip(states, parts)):
@@ -1094,7 +1104,7 @@ def list_clips(
 
 def clip_name(clip: Clip) -> str:
     "What a clip is called: its path, and of a stretch the two times"
-    if clip.start is None and clip.end is None: return clip.path
+    if clip.start is None and clip.end is None: return str(clip.path)
     return f"{clip.path}, {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
 
 # %% ../nbs/02_embed.ipynb #listed_content
@@ -1108,8 +1118,9 @@ def listed_content(
         found = store.find(path.rpartition("/")[0], detail=True, prefix=path.rpartition("/")[2])
     except Exception as error:  # each store has errors of its own
         raise AudioError(f"{url}: cannot be listed again ({str(error) or type(error).__name__})") from None
-    about = [(key, str(value)) for key, value in found[path].items()] if path in found else None
-    return about and hashlib.blake2b(repr(sorted(about)).encode(), digest_size=16).hexdigest()
+    if path not in found: return None
+    about = sorted((key, str(value)) for key, value in found[path].items())
+    return hashlib.blake2b(repr(about).encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/02_embed.ipynb #file_content
 _recordings: dict = {}  # what the system says of a long recording -> its hash
@@ -1132,17 +1143,14 @@ def file_content(
 def check_unchanged(
     clip: Clip,
     file,  # an open binary file with its bytes
+    is_url: bool,  # whether they were fetched from a store
 ):
     "Raise `AudioError` unless a clip still is what was listed"
-    content, is_url = str(clip.content), not hasattr(file, "fileno") or isinstance(file, io.BytesIO)
-    if not re.fullmatch("[0-9a-f]{32}", content): return
+    if not re.fullmatch("[0-9a-f]{32}", str(clip.content)): return  # not one of ours
     is_stretch = clip.start is not None or clip.end is not None
-    now = [file_content(file, again=is_stretch and not is_url)]
-    if is_stretch:
-        from emotion_ser.data import stretch_content
-        same = lambda whole: stretch_content(whole, clip.start, clip.end) == content
-    else: same = content.__eq__
-    if same(now[0]) or (is_url and (listed := listed_content(str(clip.path))) and same(listed)): return
+    same = lambda whole: stretch_content(whole, clip.start, clip.end) == clip.content
+    if same(file_content(file, again=is_stretch and not is_url)): return
+    if is_url and (listed := listed_content(str(clip.path))) and same(listed): return
     raise AudioError(f"{clip.path}: changed since the corpus was listed; run the same command again")
 
 
@@ -1154,10 +1162,11 @@ def load_clip(
     "A clip's waveform. Raises `AudioError`, also if its file is not what was listed any more"
     clip = Clip(*clip)
     is_url = isinstance(clip.path, str) and "://" in clip.path
-    with fetched(clip.path) if is_url else open_file(clip.path) as file:
-        (file if is_url else file.raw).name = str(clip.path)  # for messages
+    opened: Any = fetched(str(clip.path)) if is_url else open_file(clip.path)
+    with opened as file:
+        setattr(file if is_url else file.raw, "name", str(clip.path))  # for messages
         waveform = load_waveform(file, how=how, start=clip.start or 0.0, end=clip.end)
-        check_unchanged(clip, file)
+        check_unchanged(clip, file, is_url)
     try: return check_waveforms(change_speed(waveform, speed)[None])[0]
     except AudioError as error: raise AudioError(f"{clip.path}: {error}") from None
 

@@ -138,7 +138,8 @@ def corpus_digest(
     manifest: pd.DataFrame,
 ) -> str:  # 128-bit BLAKE2b, hex; the order of the rows is of no account
     "Of what a corpus holds: each clip's content, label and speaker, wherever the files lie"
-    clips = sorted(manifest[["content", "emotion", "actor"]].astype(object).fillna("").astype(str).agg("\0".join, axis=1))
+    clips = sorted([content, str(emotion), "" if pd.isna(actor) else str(actor)]
+                   for content, emotion, actor in zip(manifest.content, manifest.emotion, manifest.actor))
     return hashlib.blake2b(json.dumps(clips).encode(), digest_size=16).hexdigest()
 
 
