@@ -87,7 +87,7 @@ evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/com
 	set -e; for set in protocols finetune; do grep -v '^#' nbs/results/$$set/commands.txt | while read -r run options; do \
 	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
 	  mkdir -p nbs/results/$$set/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/$$set/$$run/; \
-	  case $$run in *_emobox_*) cp runs/$$run/predictions.csv nbs/results/$$set/$$run/;; esac; \
+	  case $$run in *_emobox_*|whisper-base_actors_*) cp runs/$$run/predictions.csv nbs/results/$$set/$$run/;; esac; \
 	done; done
 
 bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour

@@ -13,6 +13,7 @@ import nbformat
 from fastcore.docments import docments
 
 import emotion_ser
+from emotion_ser.evaluate import interval_text
 
 ROOT = Path(__file__).parent.parent
 GITHUB = "https://github.com/emotion-ser/emotion_ser/blob/main"
@@ -166,14 +167,14 @@ def results():
     rows = []
     for file in (ROOT / "nbs/results").rglob("metrics.json"):
         run = json.loads(file.read_text())
-        c, (low, high) = run["config"], run["intervals"]["uar"]
+        c = run["config"]
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
         head = c.get("recipe") or c["head"] + ", copies" * c["augment"] + ", normalised per speaker" * c["speaker_norm"]
         if "finetune" in c:
             head = f"{head}, with the " * head.startswith("committee") + f"top {c['finetune']} blocks fine-tuned"
             if c.get("members", 1) > 1: head += f", {c['members']} networks"
         rows.append([run["corpus"], run["encoder"], c["protocol"], head, str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
-                     f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}",
+                     f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", interval_text(*run["intervals"]["uar"]),
                      f"`{run['command']}`"])
     rows.sort(key=lambda row: (["emobox", "loso", "actors", "random"].index(row[2]), row[3].endswith("per speaker"), row[1] == "acoustic", -float(row[6])))
     head = ["corpus", "encoder", "protocol", "recipe or head", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]

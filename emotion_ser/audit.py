@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
+from .core import read_table
 from .data import actor_split, random_split
-from .evaluate import bootstrap_intervals, score
+from .evaluate import intervals, score
 from .protocols import STRENGTHS, Candidate, Material, _fit, _groups, examine, outer_splits
 
 # %% ../nbs/10_audit.ipynb #shortcuts
@@ -34,7 +35,8 @@ def pile(
     times = (len(material.stats) if shortcuts.copies else 1), (2 if shortcuts.doubled else 1)
     stats = np.concatenate(material.stats[:times[0]] * times[1])
     manifest = pd.concat([material.manifest] * (times[0] * times[1]), ignore_index=True)
-    return replace(material, manifest=manifest.assign(content=[str(i) for i in range(len(manifest))]), stats=[stats])
+    unlike = [str(i) for i in range(len(manifest))]  # nobody compares bytes, or samples
+    return replace(material, manifest=manifest.assign(content=unlike, sound=unlike), stats=[stats])
 
 # %% ../nbs/10_audit.ipynb #_accuracy
 def _accuracy(material, split, grid, picked):
@@ -135,7 +137,7 @@ def layer_profile(
         grid = [Candidate("lda", layer, pooling, s) for s in STRENGTHS["lda"]]
         with threadpool_limits(1): p = np.concatenate([examine(plain, split, grid).probabilities for split in splits])
         said = tested.emotion.to_numpy(), np.array(material.labels)[p.argmax(1)], material.labels
-        low, high = bootstrap_intervals(*said, tested.actor.to_numpy())["uar"]
+        low, high = intervals(*said, tested.actor.to_numpy())["uar"]  # at least 3 actors, so there is one
         rows.append(dict(layer=layer, uar=100 * score(*said)["uar"], low=100 * low, high=100 * high))
     return pd.DataFrame(rows)
 
@@ -164,7 +166,7 @@ def missed_by_all(
     "The clips that every system gets wrong. Raises `ValueError` if they were not examined on the same clips"
     same, table = ["split", "path", "actor", "truth"], pd.DataFrame()
     for name, folder in runs.items():
-        said = pd.read_csv(Path(folder) / "predictions.csv")[[*same, "prediction"]].rename(columns=dict(prediction=name))
+        said = read_table(Path(folder) / "predictions.csv")[[*same, "prediction"]].rename(columns=dict(prediction=name))
         if len(table) and not table[same].equals(said[same]):
             raise ValueError(f"{name}: not examined on the same clips")
         table = table.assign(**{name: said[name]}) if len(table) else said

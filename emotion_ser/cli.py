@@ -90,19 +90,16 @@ Finetune = Annotated[Optional[int], typer.Option(
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the splits and the training")]
 
 # %% ../nbs/90_cli.ipynb #study
-def _interval(pair):
-    "An interval in percent, or that there is none"
-    return f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair and pair[0] is not None and pair[0] == pair[0] else "none"
-
-
 def _print_table(m):
     "The metrics of a run with their intervals"
+    from emotion_ser.evaluate import interval_text
     c = m["config"]
     learned = f"top {c['finetune']} blocks fine-tuned" if "finetune" in c else f"recipe {c['recipe']}"
     _tell(f"{m['corpus']}, encoder {m['encoder']}, {learned}, protocol {c['protocol']}, seed {c['seed']}")
     name = lambda metric: "UAR" if metric == "uar" else metric.replace("_", " ").replace("f1", "F1")
     _print_rows("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})",
-                rows=[(name(k), f"{100 * m[k]:.1f}", _interval(pair)) for k, pair in m["intervals"].items()])
+                rows=[(name(k), f"{100 * m[k]:.1f}", interval_text(*pair)) for k, pair in m["intervals"].items()])
+    _tell(f"intervals: {m['interval_over']}")
     _tell(f"{m['n_train']} clips to train, {m['n_valid']} to validate, {m['n_test']} to test; {m['epochs']} epochs; "
           f"chance UAR {100 / len(m['labels']):.1f}")
 
@@ -145,11 +142,13 @@ def _asked(c):
 
 def _print_evaluation(m):
     "The figures of an evaluation, its subgroups, its calibration and what was chosen"
+    from emotion_ser.evaluate import interval_text
     spread = lambda s: f"{100 * s['mean']:.1f} ± {100 * s['sd']:.1f}, {100 * s['min']:.1f} to {100 * s['max']:.1f}" if s else ""
     _tell(f"{m['corpus']}, encoder {m['encoder']}, {_asked(m['config'])}")
     _print_rows("metric (%)", "test", f"95% interval ({m['interval_over'].split(',')[0]})", f"{len(m['splits'])} splits: mean ± sd, range",
-                rows=[(name, f"{100 * m[k]:.1f}", _interval(m["intervals"].get(k)), spread(m["spread"].get(k)))
+                rows=[(name, f"{100 * m[k]:.1f}", interval_text(*m["intervals"][k]), spread(m["spread"].get(k)))
                       for k, name in dict(uar="UAR", accuracy="accuracy", macro_f1="macro F1").items()])
+    _tell(f"intervals: {m['interval_over']}")
     for by in ("gender", "intensity", "statement"):
         groups = [f"{g['group']} {100 * g['uar']:.1f}" for g in m["subgroups"] if g["by"] == by]
         if groups: _tell(f"UAR by {by}: {', '.join(groups)}")
@@ -211,11 +210,12 @@ def compare(
 ):
     "Compare two evaluations of the same splits, actor by actor: the difference and its interval."
     from emotion_ser.protocols import compare_runs
-    signed = lambda row: f"{100 * row.low:+.1f} to {100 * row.high:+.1f}" if row.low == row.low else "none"
-    found = compare_runs(first, second).loc[["uar", "accuracy", "macro_f1"]]
-    _print_rows("metric (%)", "first", "second", "difference", "95% interval (paired, over actors)",
-                rows=[(metric, f"{100 * row['first']:.1f}", f"{100 * row.second:.1f}", f"{100 * row.difference:+.1f}", signed(row))
-                      for metric, row in found.iterrows()])
+    from emotion_ser.evaluate import interval_text
+    found = compare_runs(first, second)
+    _print_rows("metric (%)", "first", "second", "difference", "95% interval",
+                rows=[(metric, f"{100 * row['first']:.1f}", f"{100 * row.second:.1f}", f"{100 * row.difference:+.1f}", interval_text(row.low, row.high, sign=True))
+                      for metric, row in found.loc[["uar", "accuracy", "macro_f1"]].iterrows()])
+    _tell(f"interval: {found.attrs['interval_over']}; sign-flip test of UAR: p {found.attrs['p']:.2g}")
 
 # %% ../nbs/90_cli.ipynb #train
 @app.command(no_args_is_help=True)
@@ -227,8 +227,8 @@ def train(
     layers: Layers = None,
     pooling: Pooling = None,
     augment: Augment = False,
-    protocol: Annotated[Literal["actors", "random"], typer.Option(
-        help="inner folds by speaker, or by clip where speakers are not known")] = "actors",
+    protocol: Annotated[Optional[Literal["actors", "random"]], typer.Option(
+        help="inner folds by speaker, or by clip; default: by speaker where the speakers are known")] = None,
     emotions: Emotions = None,
     seed: Seed = 0,
     hold_out: Annotated[str, typer.Option(help="speakers to leave out, for example 1,11,20,21")] = "",

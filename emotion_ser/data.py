@@ -491,7 +491,7 @@ def counted(
     thing: str,  # in the singular
 ) -> str:  # `1 clip`, `2 clips`
     "A number of things"
-    return f"{n} {thing}{'s' * (n != 1)}"
+    return f"{n} {thing}" + ("" if n == 1 else "s")
 
 # %% ../nbs/00_data.ipynb #_drop_copies
 def _drop_copies(manifest, report):

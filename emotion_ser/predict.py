@@ -11,7 +11,7 @@ __all__ = ['THRESHOLD', 'WHOLE', 'SPEECH', 'SAMPLE', 'Prediction', 'EmotionClass
 # %% ../nbs/12_predict.ipynb #cell-aa74db
 import glob, html, json, re, shlex, tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -24,9 +24,10 @@ from .core import printable, read_table, versions, write_file
 from .data import CorpusError, Split, audio_files, parse_name
 from .embed import (REVISIONS, UPPER, AcousticEncoder, Encoder, EncoderError, FrozenEncoder, TunedEncoder, load_encoder,
                                load_upper, save_upper)
+from .evaluate import interval_text
 from .head import EmotionHead, HeadError, load_head, save_head
 from .preprocess import SAMPLING_RATE, load_waveform
-from .protocols import EvaluationConfig, _fit_linear, candidates, examine, gather
+from .protocols import EvaluationConfig, _fit_linear, candidates, choose_corpus, examine, gather
 from .study import corpus_digest, report_scarce
 from .windows import HOP, WINDOW, utterance, windows
 
@@ -223,8 +224,19 @@ def _about(config, material, rows, chosen, encoder, hold_out, published):
                 versions=versions())
 
 
+def _corpus(config, report):
+    "The manifest, and the configuration with its inner folds settled: by speaker, or by clip where not every speaker is known"
+    manifest, named = choose_corpus(replace(config, protocol=config.protocol or "actors"), report)
+    if config.protocol: return manifest, config
+    n, unknown = manifest.actor.nunique(), int(manifest.actor.isna().sum())
+    if n > 2 and not unknown: return manifest, named
+    report(f"inner folds by clip, since {f'the speakers of {unknown} of {len(manifest)} clips are not known' if unknown else f'there are {n} speakers only'}: "
+           "what they choose, and how sure it is, holds for voices that were heard in training")
+    return manifest, replace(config, protocol="random")
+
+
 def train_classifier(
-    config: EvaluationConfig,  # its head is `lda` or `logistic`; protocol `actors`, or `random` if speakers are not known
+    config: EvaluationConfig,  # its head is `lda` or `logistic`; protocol `actors` or `random`; None: `random` only if speakers are not known
     hold_out: tuple = (),  # speakers to leave out
     measured: str | Path | None = None,  # a folder of `run_evaluation` with the same settings: figures for the card
     published: str | None = None,  # the hub name of the encoder, if `config.encoder` is a folder
@@ -237,8 +249,9 @@ def train_classifier(
     if config.speaker_norm: raise ValueError("a classifier hears one recording: it cannot be normalised per speaker")
     if published and not Path(config.encoder).is_dir():
         raise ValueError(f"published ({published}) says where others find an encoder that is a folder here; {config.encoder} is none")
-    run = measured and check_settings(Measured(measured), config)
-    material, encoder = gather(config, cache_dir, report, progress)
+    run, (manifest, config) = measured and Measured(measured), _corpus(config, report)
+    if run: check_settings(run, config)
+    material, encoder = gather(config, cache_dir, report, progress, manifest)
     split = _split(material, config, hold_out)
     if run: check_corpus(run, material.manifest.iloc[split.train], material.labels, encoder)
     report_scarce(material.manifest, split.train, report)
@@ -367,11 +380,6 @@ def as_code(
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 # %% ../nbs/12_predict.ipynb #cell-95463c
-def _span(low, high):
-    "An interval in percent, or that there is none"
-    return f"{100 * low:.1f} to {100 * high:.1f}" if low is not None and low == low else "none"
-
-
 def _answered(m):
     "How often it answers, and is right when it does"
     right = m["accuracy_when_answered"]
@@ -382,7 +390,7 @@ def _answered(m):
 def _worth(m):
     "The figures of a card"
     if not m: return "It has not been measured: train it with `--measured RUN`, a folder of `emotion_ser evaluate`.\n"
-    row = lambda name, k: f"| {name} | {100 * m[k][0]:.1f} | {_span(*m[k][1:])} |"
+    row = lambda name, k: f"| {name} | {100 * m[k][0]:.1f} | {interval_text(*m[k][1:])} |"
     recalls = ", ".join(f"{as_markdown(label)} {100 * r:.0f}" for label, r in m["recall"].items() if r is not None)
     gender = ", ".join(f"{as_markdown(g)} {100 * u:.1f}" for g, u in m["by_gender"].items())
     tested = "speakers" if m["protocol"] != "random" else "clips of speakers who may be the same"

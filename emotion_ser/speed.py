@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from .data import load_corpus, record
+from .core import record
 from .preprocess import SAMPLING_RATE, load_waveform, read_audio
 from .embed import (Encoder, _hidden_states, _inputs, _mean_std, _quiet, _speech_frames, _whisper_forward, embed_corpus, has_bfloat16,
                                one_thread)
+from .own import load_corpus
 
 # %% ../nbs/15_speed.ipynb #speed_encoder
 SHAPES = ("whisper-base", "wav2vec2-base")

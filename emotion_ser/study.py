@@ -138,7 +138,8 @@ def corpus_digest(
     manifest: pd.DataFrame,
 ) -> str:  # 128-bit BLAKE2b, hex; the order of the rows is of no account
     "Of what a corpus holds: each clip's content, label and speaker, wherever the files lie"
-    clips = sorted(manifest[["content", "emotion", "actor"]].astype(str).agg("\0".join, axis=1))
+    clips = sorted([content, str(emotion), "" if pd.isna(actor) else str(actor)]
+                   for content, emotion, actor in zip(manifest.content, manifest.emotion, manifest.actor))
     return hashlib.blake2b(json.dumps(clips).encode(), digest_size=16).hexdigest()
 
 
@@ -191,9 +192,6 @@ def _figures(study):
     found = f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"
     return dict(learning_curves=partial(plot_learning_curves, study.history, title),
                 confusion_matrix=partial(plot_confusion, pd.DataFrame(m["confusion"], *axes), found))
-
-# %% ../nbs/06_study.ipynb #cell-88b93c
-_write = write_file  # until 09 calls `write_file` itself
 
 # %% ../nbs/06_study.ipynb #save_study
 def _save_model(study, folder):

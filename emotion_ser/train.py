@@ -134,9 +134,11 @@ def make_folds(
     n_folds: int = 5,
     seed: int = 0,
 ) -> np.ndarray:  # [n] int: the fold of each clip
-    "Folds of about the same size and mixture of labels"
+    "Folds of about the same size and mixture of labels; fewer where no label has so many clips. Raises `HeadError` below two"
     from sklearn.model_selection import StratifiedGroupKFold
-    folds = np.empty(len(targets), int)
+    most = max(np.unique(targets, return_counts=True)[1], default=0)
+    n_folds, folds = min(n_folds, int(most), len(set(groups))), np.empty(len(targets), int)
+    if n_folds < 2: raise HeadError(f"{len(targets)} clips cannot be divided into folds: two or more of a label are needed, of different groups")
     splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(targets, targets, groups)
     for k, (_, rows) in enumerate(splits): folds[rows] = k
     return folds

@@ -41,7 +41,8 @@ def mixture(clips, folder):
 
 def check_mixture(clips, folder):
     "Good ones are answered, bad ones are named with the reason, and every line is JSON"
-    done = emotion_ser("predict", mixture(clips, folder), "--format", "jsonl")
+    done = emotion_ser("predict", mixture(clips, folder), folder / "notes.txt", "--format", "jsonl")
+    assert "not read: 1 .txt" in done.stderr  # in the folder it is told of; named, it is tried
     rows = {Path(row["file"]).name: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert {name for name, row in rows.items() if "error" in row} == set(BAD)
@@ -106,7 +107,7 @@ def test_memory_does_not_grow_with_the_recording(small, tmp_path):
     minute = np.concatenate([sf.read(clip)[0] for clip in sorted(small.glob("Actor_0*/*.wav"))])[: 60 * 16000]
     held = {}
     for minutes in (1, 8):
-        with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:  # the hour itself is in the closing note
+        with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:
             for _ in range(minutes): sound.write(np.repeat(np.repeat(minute, 3)[:, None], 2, axis=1))
         held[minutes], said = peak_memory("predict", tmp_path / "long.wav", "--timeline", "--format", "jsonl")
         rows = [json.loads(line) for line in said.splitlines()]
