@@ -657,6 +657,7 @@ def frames_of(
     end: float | None,  # s; None: the recording's
 ) -> tuple[int, int]:  # first frame, number of frames
     "Where a stretch lies. Raises `AudioError` if it does not lie in the recording"
+    if not found.frames: raise AudioError(f"{found.name}: no samples")
     seconds = found.frames / found.rate
     last = seconds if end is None else end
     if not 0 <= start < last <= seconds + ROUNDING_S:
@@ -678,7 +679,6 @@ def open_recording(
     with opened(source, sampling_rate) as found:
         if not 1000 <= found.rate <= 768000:
             raise AudioError(f"{found.name}: a sampling rate of {found.rate} Hz is not one of speech")
-        if not found.frames: raise AudioError(f"{found.name}: no samples")
         first, count = frames_of(found, start, end)
         if not count: raise AudioError(f"{found.name}: no samples from {start:g} to {end:g} s")
         blocks = found.blocks(first, count, max(1, round(seconds * found.rate)))
@@ -703,5 +703,4 @@ def audio_facts(
 ) -> dict:  # duration (s), sampling_rate (Hz), channels
     "What a source is, without keeping its samples. Raises `AudioError`"
     with opened(source) as found:
-        if not found.frames: raise AudioError(f"{found.name}: no samples")
         return dict(duration=frames_of(found, start, end)[1] / found.rate, sampling_rate=found.rate, channels=found.channels)

@@ -287,7 +287,7 @@ def _cell(value):
     "A value as the cell of a CSV that is safe in a terminal and a spreadsheet"
     from emotion_ser.core import printable, quote_cell
     if value is None or value != value: return ""
-    return quote_cell(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda c: printable(c[0]), value)) if isinstance(value, str) else value
+    return quote_cell(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda c: printable(c[0]), value)) if isinstance(value, str) else value
 
 
 def _as_csv(row):
