@@ -364,7 +364,7 @@ def choose_corpus(
 ) -> tuple[pd.DataFrame, EvaluationConfig]:  # the manifest, and the configuration with its protocol named
     "Load what a configuration names, and settle its protocol. Raises `CorpusError`"
     manifest = load_corpus(config.corpus, report)
-    if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
+    if config.emotions is not None: manifest = select_emotions(manifest, config.emotions)
     return manifest, config if config.protocol else replace(config, protocol=default_protocol(manifest, report))
 
 # %% ../nbs/09_protocols.ipynb #gather
