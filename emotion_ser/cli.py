@@ -287,7 +287,7 @@ def _cell(value):
     "A value as the cell of a CSV that is safe in a terminal and a spreadsheet"
     from emotion_ser.core import printable, quote_cell
     if value is None or value != value: return ""
-    return quote_cell(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda c: printable(c[0]), value)) if isinstance(value, str) else value
+    return quote_cell(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]", lambda c: printable(c[0]), value)) if isinstance(value, str) else value
 
 
 def _as_csv(row):
@@ -354,10 +354,12 @@ def predict(
 ):
     "Say what emotion recordings express, how likely, and whether to trust it. Trained on actors: not for judging people."
     _refuse({f"--top {top}": bool(top) and format == "csv"}, "--format csv has a column for each emotion")
-    if out and (out.is_dir() or not out.absolute().parent.is_dir()): raise ValueError(f"{out}: not a file that can be written")
+    if out and (out.exists() and not out.is_file() or not out.absolute().parent.is_dir()): raise ValueError(f"{out}: not a file that can be written")
     from emotion_ser.core import write_file
     from emotion_ser.predict import find_recordings
-    paths, classifier, bad = find_recordings(recordings, _say), _classifier(model, encoder_path, threshold), []
+    paths = find_recordings(recordings, _say)
+    if out and out.resolve() in {path.resolve() for path in paths}: raise ValueError(f"{out}: one of the recordings; the rows would replace it: give another --out")
+    classifier, bad = _classifier(model, encoder_path, threshold), []
     above, line = _writer(format, classifier.labels, top, timeline)
 
     def lines():
@@ -462,6 +464,8 @@ def _sentence(error):
     if hasattr(error, "format_message"): return f"{error.format_message()} (see --help)"  # a wrong option or argument
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError): return f"not enough memory ({said}); give it less at once"
+    if isinstance(error, OSError) and error.strerror and not error.filename:  # Python names the file only if it could not be opened
+        return f"something could not be read or written: {error.strerror}; see whether the disk is full, and where the output goes"
     if isinstance(error, (ValueError, OSError)): return said
     return f"{type(error).__name__}: {said} (unexpected; EMOTION_SER_DEBUG=1 shows where)"
 
@@ -479,6 +483,15 @@ def _interrupted(arguments):
     if (command == "evaluate" or given("--finetune")) and not given("--out"):
         return "interrupted; embeddings are kept, and what was learned is kept only with --out"
     return f"interrupted; {INTERRUPTED[command]}" if command in INTERRUPTED else "interrupted"
+
+# %% ../nbs/90_cli.ipynb #_refuse_empty
+def _refuse_empty(arguments):
+    "Raise `ValueError` for an empty argument: as a path it would be the folder that the user happens to be in"
+    for before, argument in zip(["", *arguments], arguments):
+        option = before if before.startswith("--") else "an argument"
+        if argument.startswith("--") and argument.endswith("="): option, argument = argument[:-1], ""
+        if not argument.strip() and option != "--hold-out":
+            raise ValueError(f"{option} is empty; is a variable of the shell not set? Leave it out, or give a value")
 
 # %% ../nbs/90_cli.ipynb #cell-91c50f
 def _prepare():
@@ -498,7 +511,9 @@ def _prepare():
 
 def _run():
     "The status of the command, and what went wrong: an exception, or None"
-    try: return app(standalone_mode=False), None
+    try:
+        _refuse_empty(sys.argv[1:])
+        return app(standalone_mode=False), None
     except KeyboardInterrupt: return 130, None
     except Exception as error:
         if os.environ.get("EMOTION_SER_DEBUG"): raise

@@ -24,8 +24,9 @@ def write_file(
     path: str | Path,
     write: Callable,  # called with a path beside it, in a folder of its own, with the same name
 ) -> Path:  # the path
-    "Write a file in one step: it is there whole, or as it was before"
+    "Write a file in one step: it is there whole, or as it was before. Raises `ValueError` for what is no file"
     path = Path(path)
+    if path.exists() and not path.is_file(): raise ValueError(f"{path}: there is something that is not a file; give another place")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as writing:
         write(Path(writing) / path.name)
         os.replace(Path(writing) / path.name, path)

@@ -13,7 +13,7 @@ __all__ = ['EMOTIONS', 'NAME', 'MARKER', 'LEFT_OUT', 'COLUMNS', 'RAVDESS_URL', '
            'plot_split']
 
 # %% ../nbs/00_data.ipynb #cell-686b2f
-import base64, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
+import base64, csv, hashlib, io, json, os, re, shutil, stat, tempfile, time, zipfile
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -674,9 +674,12 @@ def download_ravdess(
 # %% ../nbs/00_data.ipynb #select_emotions
 def select_emotions(
     manifest: pd.DataFrame,
-    emotions: list[str],  # labels to keep, for example the seed's happy, sad, angry, neutral
+    emotions: list[str] | str,  # labels to keep, for example the seed's `happy,sad,angry,neutral`; one with a comma in quotation marks
 ) -> pd.DataFrame:  # the rows with these labels
     "A corpus of fewer emotions. Raises `CorpusError` for a label that the corpus does not have"
+    if isinstance(emotions, str): emotions = next(csv.reader([emotions], skipinitialspace=True), [])
+    emotions = [emotion.strip() for emotion in emotions]
+    if not emotions or "" in emotions: raise CorpusError("an emotion without a name: give labels with one comma between two, such as happy,sad")
     if unknown := [e for e in emotions if e not in set(manifest.emotion)]:
         raise CorpusError(f"no clip is labelled {', '.join(unknown)}; "
                           f"the labels are {', '.join(label_names(manifest))}")

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['POOLINGS', 'LOUDEST', 'HOP', 'AT_ONCE', 'CHUNK', 'MARGIN', 'FUNCTIONALS', 'DEFAULT_ENCODER', 'REVISIONS', 'DTYPES',
            'RUNTIMES', 'FAMILIES', 'UNUSED', 'ELSEWHERE', 'WEIGHTS', 'WHISPER_WINDOW', 'WHOLE_UP_TO', 'UPPER', 'STALE',
-           'IN_VIEW', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'check_waveforms', 'FrozenEncoder',
-           'in_chunks', 'pitch', 'chroma', 'spectral_shape', 'loudness', 'zero_crossings', 'shape_of', 'cepstrum',
-           'melody', 'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16',
+           'IN_VIEW', 'SHARD', 'ENGINES', 'EncoderError', 'parse_layers', 'check_waveforms', 'FrozenEncoder', 'pitch',
+           'chroma', 'spectral_shape', 'in_chunks', 'loudness', 'zero_crossings', 'shape_of', 'cepstrum', 'melody',
+           'acoustic_frames', 'speech_part', 'functionals', 'one_thread', 'AcousticEncoder', 'has_bfloat16',
            'find_file', 'need_file', 'check_settings', 'read_settings', 'read_preparation', 'read_tensors',
            'read_weights', 'check_size', 'build_network', 'load_network', 'clip_pieces', 'piece_part', 'merge_stats',
            'pool_clips', 'check_onnx', 'export_onnx', 'find_device', 'Encoder', 'load_encoder', 'UpperBlocks',
@@ -58,7 +58,7 @@ def parse_layers(
         raise EncoderError(f"no layer {outside[0]}: this encoder has layers 0 to {n_layers}")
     return sorted({k % (n_layers + 1) for k in wanted})
 
-# %% ../nbs/02_embed.ipynb #frozenencoder
+# %% ../nbs/02_embed.ipynb #check_waveforms
 LOUDEST = 1e6  # times full scale; squares of spectra of what is louder leave the range of float32
 
 
@@ -73,7 +73,7 @@ def check_waveforms(
     if (peak := np.abs(waveforms).max(initial=0)) > LOUDEST: raise AudioError(f"a waveform with a peak of {peak:.3g}, where full scale is 1")
     return waveforms
 
-
+# %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
     "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
     fingerprint: dict  # what an embedding depends on
@@ -110,32 +110,12 @@ class FrozenEncoder:
 
 # %% ../nbs/02_embed.ipynb #_frames
 HOP = 160  # samples: a frame every 10 ms
-AT_ONCE = 6001  # frames: up to a minute is measured at once
-CHUNK = 1000  # frames: what is longer, ten seconds at a time
-MARGIN = 16  # frames on either side that a chunk is measured with, so that no window is cut at its edges
 
 
 def _frames(waveform, size):
     "[n_frames, size]: a frame of `size` samples around every hop"
     padded = torch.nn.functional.pad(waveform, (size // 2, size // 2))
     return padded.unfold(0, size, HOP)
-
-
-def in_chunks(
-    measure: Callable,  # [n_samples] -> [..., n_frames], each frame from the samples around it
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
-    at_once: int = AT_ONCE,  # frames
-    chunk: int = CHUNK,  # frames
-) -> torch.Tensor:  # [..., n_frames]: what `measure` gives, a chunk at a time where there are more
-    "Measure a waveform in pieces, so that memory does not grow with its length"
-    n_frames = 1 + len(waveform) // HOP
-    if n_frames <= at_once: return measure(waveform)
-    pieces = []
-    for first in range(0, n_frames, chunk):
-        start = max(0, first - MARGIN)
-        piece = measure(waveform[start * HOP : (first + chunk + MARGIN) * HOP])
-        pieces.append(piece[..., first - start : first - start + chunk])
-    return torch.cat(pieces, -1)
 
 
 def pitch(
@@ -201,6 +181,28 @@ def _mel():
     import torchaudio
     return torchaudio.transforms.MelSpectrogram(SAMPLING_RATE, n_fft=512, win_length=400, hop_length=HOP,
                                                 n_mels=40, f_min=50.0)
+
+# %% ../nbs/02_embed.ipynb #in_chunks
+AT_ONCE = 6001  # frames: up to a minute is measured at once
+CHUNK = 1000  # frames: what is longer, ten seconds at a time
+MARGIN = 16  # frames on either side that a chunk is measured with, so that no window is cut at its edges
+
+
+def in_chunks(
+    measure: Callable,  # [n_samples] -> [..., n_frames], each frame from the samples around it
+    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+    at_once: int = AT_ONCE,  # frames
+    chunk: int = CHUNK,  # frames
+) -> torch.Tensor:  # [..., n_frames]: what `measure` gives, a chunk at a time where there are more
+    "Measure a waveform in pieces, so that memory does not grow with its length"
+    n_frames = 1 + len(waveform) // HOP
+    if n_frames <= at_once: return measure(waveform)
+    pieces = []
+    for first in range(0, n_frames, chunk):
+        start = max(0, first - MARGIN)
+        piece = measure(waveform[start * HOP : (first + chunk + MARGIN) * HOP])
+        pieces.append(piece[..., first - start : first - start + chunk])
+    return torch.cat(pieces, -1)
 
 # %% ../nbs/02_embed.ipynb #acoustic_frames
 def loudness(
@@ -363,7 +365,7 @@ def need_file(
     from transformers.utils import cached_file
     return Path(str(cached_file(str(name), file, revision=revision)))  # raises, and says why
 
-# %% ../nbs/02_embed.ipynb #read_settings
+# %% ../nbs/02_embed.ipynb #check_settings
 ELSEWHERE = ("auto_map", "custom_pipelines", "configuration_files", "quantization_config", "fusion_config", "transformers_weights")
 
 
@@ -380,7 +382,7 @@ def check_settings(
                                "give a checkpoint of a model that transformers itself knows, or remove the entry if it is not needed")
     for value in inside: check_settings(value, file)
 
-
+# %% ../nbs/02_embed.ipynb #read_settings
 def read_settings(
     name: str | Path,  # of the checkpoint
     file: str,  # JSON
@@ -393,7 +395,7 @@ def read_settings(
     check_settings(settings, file)
     return settings, path
 
-
+# %% ../nbs/02_embed.ipynb #read_preparation
 def read_preparation(
     name: str | Path,  # of the checkpoint
     revision: str | None = None,

@@ -140,10 +140,11 @@ def intervals(
 def interval_groups(
     n: int,  # clips
     actors: np.ndarray | None = None,  # [n]; unknown (None or NaN)
+    clips: np.ndarray | None = None,  # [n] what each clip is known by; one that is tested in several splits counts once
 ) -> tuple[np.ndarray, str]:  # [n] what an interval is over, and a sentence that says so; it begins with "24 actors,"
     "The actors if each clip's is known, else the clips"
     known = actors is not None and not pd.isna(np.asarray(actors, dtype=object)).any()
-    groups = np.asarray(actors).astype(str) if known else np.arange(n)
+    groups = np.asarray(actors).astype(str) if known else np.arange(n) if clips is None else np.asarray(clips).astype(str)
     many = len(set(groups))
     name = ("actor" if known else "clip") + "s" * (many != 1)
     if many < 2: return groups, f"{many} {name}, none: {'one' if many else 'no'} speaker" + "'s clips say nothing about others" * many
@@ -296,10 +297,11 @@ def evaluate(
     probabilities: np.ndarray,  # [n, n_labels]
     labels: list[str],
     actors: np.ndarray | None = None,  # [n]; unknown (None or NaN): intervals are drawn over clips
+    clips: np.ndarray | None = None,  # [n] see `interval_groups`
 ) -> dict:  # the metrics, `intervals`, `interval_over`, `per_class` and `confusion`, all plain numbers for JSON
     "Everything a run says of its test part"
     truth, prediction = np.asarray(truth), np.asarray(labels)[np.argmax(probabilities, axis=1)]
-    groups, over = interval_groups(len(truth), actors)
+    groups, over = interval_groups(len(truth), actors, clips)
     return dict(**score(truth, prediction, labels), intervals=intervals(truth, prediction, labels, groups), interval_over=over,
                 per_class=per_class(truth, prediction, labels).reset_index().to_dict("records"),
                 confusion=confusion(truth, prediction, labels).to_numpy().tolist())

@@ -126,6 +126,7 @@ def _columns(labels):
 
 def _row(classifier, name, window):
     "What is said of one window"
+    if not np.isfinite(window.samples).all(): raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
     row = dict(start=window.start, end=window.end, speech=window.speech)
     if window.speech < SPEECH: return {**row, "label": None, "confidence": np.nan, "trusted": False}
     try: heard = load_waveform((utterance(window.samples, window.rate), window.rate))

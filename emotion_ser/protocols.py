@@ -364,7 +364,7 @@ def choose_corpus(
 ) -> tuple[pd.DataFrame, EvaluationConfig]:  # the manifest, and the configuration with its protocol named
     "Load what a configuration names, and settle its protocol. Raises `CorpusError`"
     manifest = load_corpus(config.corpus, report)
-    if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
+    if config.emotions is not None: manifest = select_emotions(manifest, config.emotions)
     return manifest, config if config.protocol else replace(config, protocol=default_protocol(manifest, report))
 
 # %% ../nbs/09_protocols.ipynb #gather
@@ -390,6 +390,7 @@ def gather(
     del first.vectors, more  # what follows holds them once
     if config.speaker_norm: stats = [normalise_speakers(stats.pop(0), first.manifest.actor.to_numpy()) for _ in range(len(stats))]
     first.manifest.attrs.update(manifest.attrs)
+    first.manifest.attrs["left_out"] = [*manifest.attrs.get("left_out", []), *first.skipped.values()]
     return Material(first.manifest, stats, encoder.n_layers, label_names(first.manifest)), encoder
 
 # %% ../nbs/09_protocols.ipynb #_key
@@ -448,7 +449,7 @@ def summarise(
     labels, tested = material.labels, material.manifest.iloc[np.concatenate([split.test for split in splits])]
     raw = np.concatenate([f.probabilities for f in found])
     calibrated = np.concatenate([apply_temperature(f.probabilities, f.temperature) for f in found])
-    report = evaluate(tested.emotion, calibrated, labels, tested.actor)
+    report = evaluate(tested.emotion, calibrated, labels, tested.actor, tested.content)
     rows = []
     for split, f in zip(splits, found):
         truth = material.manifest.emotion.to_numpy()[split.test]
@@ -602,7 +603,8 @@ def compare_runs(
         raise ValueError(f"{first} and {second} were not examined on the same clips in the same splits")
     if other := set(labels) ^ {c[2:] for c in b if c.startswith("p_")}:
         raise ValueError(f"{first} and {second} do not know the same labels; {sorted(other)[0]} is one of one of them alone")
-    groups, over = interval_groups(len(a), a.actor)
+    clips = a[[c for c in ("path", "start", "end") if c in a]].astype(str).agg(" ".join, axis=1)
+    groups, over = interval_groups(len(a), a.actor, clips)
     said = *(x.to_numpy() for x in (a.truth, a.prediction, b.prediction)), labels, groups
     table = paired_difference(*said)
     table.attrs.update(interval_over=over.replace("95%, ", "95%, paired "), p=sign_flip(*said))

@@ -105,7 +105,7 @@ class Study:
 def _corpus(config, report):
     "The manifest, of which a split can be made"
     manifest = load_corpus(config.corpus, report)
-    if config.emotions: manifest = select_emotions(manifest, [e.strip() for e in config.emotions.split(",")])
+    if config.emotions is not None: manifest = select_emotions(manifest, config.emotions)
     make_split(manifest, config.protocol, config.seed)  # fail early, before the long work
     return manifest
 

@@ -254,7 +254,7 @@ CHANGED = "changed since the corpus was listed; run the same command again"
 
 def replaced(folder, manifest):
     "A manifest of four copies, the second of which was then recorded anew"
-    clips = manifest[:4].assign(path=[shutil.copy(path, folder / f"{i}.wav") for i, path in enumerate(manifest.path[:4])])
+    clips = manifest[:4].assign(path=[str(shutil.copy(path, folder / f"{i}.wav")) for i, path in enumerate(manifest.path[:4])])
     shutil.copy(manifest.path[9], folder / "1.wav")
     return clips
 

@@ -82,3 +82,10 @@ def test_the_commands(small, tmp_path):
         failed = emotion_ser(*arguments)
         assert failed.returncode == 1 and failed.stderr.strip().splitlines()[-1].startswith("error:") and sentence in failed.stderr
     assert emotion_ser("evaluate", "--head", "forest").returncode == 2
+
+
+def test_a_clip_that_is_tested_twice_is_one_witness():
+    from emotion_ser.evaluate import interval_groups
+    clips = ["a.wav", "b.wav"] * 10
+    assert len(set(interval_groups(20, [None] * 20, clips)[0])) == 2 and interval_groups(20, [None] * 20, clips)[1].startswith("2 clips,")
+    assert interval_groups(20, ["x", "y"] * 10, clips)[1].startswith("2 actors,")
