@@ -6,7 +6,7 @@ from nbconvert.preprocessors import Preprocessor
 c = get_config()  # noqa: F821, nbconvert provides it
 
 
-def _from_root(text): return re.sub(r"\]\((?=(results/|images/|\d\d_)\w)", "](nbs/", text)
+def _from_root(text): return re.sub(r"\]\((?=(results/|images/|\d\d[a-z]?_)\w)", "](nbs/", text)
 
 
 class ForTheRoot(Preprocessor):
