@@ -30,6 +30,7 @@ class AudioError(ValueError):
 
 def no_file(path, error):
     "What is wrong with a path that could not be opened, as an `AudioError`"
+    path = str(path).replace("\0", "\\x00")
     reasons = {errno.ENOENT: "no such file", errno.EACCES: "may not be read (permission denied)", errno.EPERM: "may not be read (not permitted)",
                errno.EISDIR: "a folder, not a file", errno.ELOOP: "a link that leads back to itself", errno.ENOTDIR: "no such file"}
     return AudioError(f"{path}: {reasons.get(getattr(error, 'errno', None)) or getattr(error, 'strerror', None) or error}")

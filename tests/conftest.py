@@ -1,6 +1,7 @@
 """What the tests share: small synthetic corpora, and the command as a user runs it."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from emotion_ser.data import make_sample_corpus
 
 ROOT = Path(__file__).parent.parent
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; some tests interrupt what they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(*command, cwd=None, check=False, timeout=600, **env):
