@@ -15,7 +15,7 @@ __all__ = ['SNDFILE_SUFFIXES', 'FFMPEG_SUFFIXES', 'FORMATS', 'MP3_RATES', 'MP3_K
 
 # %% ../nbs/00_audio.ipynb #cell-a0d103
 import errno, hashlib, io, math, os, re, shutil, stat, struct, subprocess, tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -178,8 +178,8 @@ def nist_is_cut(
 
 # %% ../nbs/00_audio.ipynb #mp3_frame
 MP3_RATES = {1: (44100, 48000, 32000), 2: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}  # Hz, by version of MPEG
-MP3_KBITS = {1: "32 40 48 56 64 80 96 112 128 160 192 224 256 320", 2: "8 16 24 32 40 48 56 64 80 96 112 128 144 160"}  # of layer III
-MP3_KBITS = {version: [None, *map(int, rates.split())] for version, rates in MP3_KBITS.items()}  # number 0: free
+MP3_KBITS = {1: [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+             2: [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]}  # of layer III, by the number in the header; 0: free
 
 
 def mp3_frame(
@@ -251,7 +251,8 @@ def mp3_counted(
     "What the Xing frame of an MP3 promises"
     file.seek(start)
     first = file.read(200)
-    tag = first[mp3_frame(first[:4])[1]:][:12]
+    if not (found := mp3_frame(first[:4])): return None
+    tag = first[found[1]:][:12]
     if first[36:40] == b"VBRI": return int.from_bytes(first[50:54], "big")
     if tag[:4] not in (b"Xing", b"Info"): return None
     return int.from_bytes(tag[8:12], "big") if tag[7] & 1 else -1
@@ -290,7 +291,8 @@ def with_count(
     "An MP3 that says how many frames it has"
     file.seek(start)
     header = file.read(4)
-    length, tag, _ = mp3_frame(header)
+    if not (found := mp3_frame(header)): return file
+    length, tag, _ = found
     counted = b"\0" * (tag - 4) + b"Info" + struct.pack(">II", 1, frames)
     if 4 + len(counted) > length: return file  # no room at the lowest bit rates
     return WithHead(file, header + counted.ljust(length - 4, b"\0"), start)
@@ -375,8 +377,8 @@ def ready(
     if isinstance(head, str): raise AudioError(f"{name}: opened as text; open it with mode 'rb'")
     if not head: raise AudioError(f"{name}: the file is empty")
     kind = "WAV" if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else {b"OggS": "OGG", b"fLaC": "FLAC", b"NIST": "NIST"}.get(head[:4])
-    if any(check(file) for check in CUT.get(kind, ())): raise cut_short(name)
-    if any(check(file) for check in JOINED.get(kind, ())):
+    if any(check(file) for check in CUT.get(kind or "", ())): raise cut_short(name)
+    if any(check(file) for check in JOINED.get(kind or "", ())):
         raise AudioError(f"{name}: two recordings joined in one file, of which the second would be lost; split it, or convert it to WAV")
     if head[:3] == b"ID3" or mp3_frame(head[:4]):
         file = mp3_ready(file)
@@ -496,12 +498,13 @@ def ffmpeg_decode(
              "-map", "0:a:0", "-vn", "-threads", "1", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, pass_fds=fds) as process:
         try:
-            head = process.stdout.read(24)  # Sun's AU: six numbers, then the samples
+            out = process.stdout or io.BytesIO()
+            head = out.read(24)  # Sun's AU: six numbers, then the samples
             if len(head) == 24:
                 offset, *_, rate, channels = struct.unpack(">4x5I", head)
-                process.stdout.read(offset - 24)
+                out.read(offset - 24)
                 yield rate, channels
-                while len(data := process.stdout.read(4 * channels * size)) >= 4 * channels:
+                while len(data := out.read(4 * channels * size)) >= 4 * channels:
                     yield np.frombuffer(data[:len(data) // (4 * channels) * 4 * channels], ">f4").reshape(-1, channels).astype(np.float32)
             process.wait()
             complaints.seek(0)
@@ -511,7 +514,7 @@ def ffmpeg_decode(
 
 # %% ../nbs/00_audio.ipynb #stretch_of
 def stretch_of(
-    blocks: Iterator[np.ndarray],
+    blocks: Generator[np.ndarray, None, None],
     first: int,  # frame
     count: float,  # frames, or infinity
 ) -> Iterator[np.ndarray]:
@@ -539,7 +542,7 @@ class Opened:
     rate: int  # Hz
     channels: int
     frames: int
-    blocks: "object"  # called with the first frame, the number of frames and the size of a block
+    blocks: Callable[[int, float, int], Iterator[np.ndarray]]  # called with the first frame, the number of frames and the size of a block
 
 # %% ../nbs/00_audio.ipynb #open_by_ffmpeg
 def open_by_ffmpeg(
@@ -599,13 +602,13 @@ def from_array(
 # %% ../nbs/00_audio.ipynb #opened_array
 def opened_array(
     samples: np.ndarray,
-    rate: int,  # Hz
+    rate: int | None,  # Hz
 ) -> Opened:
     "Samples in memory as a source of sound. Raises `AudioError`"
-    samples, rate = from_array(samples, rate)
+    samples, hertz = from_array(samples, rate)
     frames = len(samples) if samples.size else 0
     cut = lambda first, count, size: (samples[i:min(i + size, first + count)] for i in range(first, first + count, size))
-    return Opened("the array", rate, samples.shape[1], frames, cut)
+    return Opened("the array", hertz, samples.shape[1], frames, cut)
 
 # %% ../nbs/00_audio.ipynb #fetched
 def fetched(
@@ -630,7 +633,7 @@ def opened(
     "Open a source, whatever it is. Raises `AudioError`"
     is_url = isinstance(source, str) and "://" in source
     if isinstance(source, (str, os.PathLike)):
-        with (fetched(source) if is_url else open_file(source)) as file, opened_file(file, str(source)) as found: yield found
+        with (fetched(os.fspath(source)) if is_url else open_file(os.fspath(source))) as file, opened_file(file, str(source)) as found: yield found
     elif hasattr(source, "read"):
         if getattr(source, "closed", False): raise AudioError(f"{getattr(source, 'name', 'the open file')}: is closed; open it again")
         if not getattr(source, "seekable", lambda: True)(): source = io.BytesIO(source.read())  # a pipe, such as standard input

@@ -377,7 +377,7 @@ def stretch_facts(
 ) -> dict:  # of the stretch; with start and end (NaN if it is all); of the file its content, `recording`, and duration, `whole`
     "What a file says of one of its stretches. Raises `AudioError` if it lies outside"
     rate, content = facts["sampling_rate"], facts["content"]
-    whole = Opened(str(path), rate, facts["channels"], round(facts["duration"] * rate), None)
+    whole = Opened(str(path), rate, facts["channels"], round(facts["duration"] * rate), lambda *_: iter(()))
     frames = frames_of(whole, 0.0 if pd.isna(start) else start, None if pd.isna(end) else end)[1]
     if frames < 1: raise AudioError(f"{path}: no samples from {start:g} to {end:g} s")
     if frames == whole.frames: start = end = np.nan

@@ -56,7 +56,7 @@ def mono_mix(
     name, parts, loud = recording.name, [], False
     for block in recording.blocks:
         if not np.isfinite(block).all(): raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
-        loud = loud or block.any()
+        loud = loud or bool(block.any())
         parts.append(block.mean(axis=1, dtype=np.float64).astype(np.float32) if block.shape[1] > 1 else block[:, 0])
     if not loud: raise AudioError(f"{name}: digital silence, every sample is zero")
     mono = np.concatenate(parts)
@@ -71,7 +71,7 @@ def check_length(
     recording: Recording,
 ):
     "Raise `AudioError` for a recording that is too long to be heard as a whole"
-    if recording.seconds > LONGEST_CLIP_S:
+    if recording.seconds and recording.seconds > LONGEST_CLIP_S:
         raise AudioError(f"{recording.name}: {recording.seconds / 60:.1f} minutes are longer than the {LONGEST_CLIP_S / 60:g} that a clip may have; "
                          "`emotion_ser predict` hears any length in windows, or cut it: a list with the columns start and end (s) does")
 
