@@ -3,14 +3,12 @@ __version__ = "0.1.0"
 
 from importlib import import_module
 
-_HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "data", "make_split": "data", "load_waveform": "preprocess", "Encoder": "embed",
-         "AcousticEncoder": "embed", "load_encoder": "embed", "embed_corpus": "embed", "save_manifest": "embed", "export_onnx": "embed",
-         "EmotionHead": "head", "load_head": "head",
-         "predict_probabilities": "head", "train_head": "train", "evaluate": "evaluate", "StudyConfig": "study", "run_study": "study",
-         "EvaluationConfig": "protocols", "run_evaluation": "protocols", "compare_runs": "protocols",
-         "EmotionClassifier": "predict", "train_classifier": "predict", "TunedEncoder": "embed", "embed_states": "finetune", "fine_tune": "finetune",
-         "TunedStudyConfig": "finetune", "run_tuned_study": "finetune", "TunedEvaluationConfig": "finetune",
-         "run_tuned_evaluation": "finetune"}
+_HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "corpus", "make_split": "splits",
+         "load_waveform": "preprocess", "Encoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
+         "embed_corpus": "store", "save_manifest": "store", "export_onnx": "embed", "EmotionHead": "head", "load_head": "head",
+         "train_head": "train", "TunedEncoder": "blocks", "embed_states": "blocks", "fine_tune": "finetune",
+         "StudyConfig": "study", "run_study": "study", "EvaluationConfig": "protocols", "run_evaluation": "protocols",
+         "compare_runs": "protocols", "EmotionClassifier": "classifier", "train_classifier": "training"}
 __all__ = ["__version__", *_HOME]
 
 

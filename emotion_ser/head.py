@@ -5,14 +5,13 @@
 # %% auto #0
 __all__ = ['HeadError', 'EmotionHead', 'predict_probabilities', 'save_head', 'load_head']
 
-# %% ../nbs/03_head.ipynb #cell-9536e1
-import json, os, tempfile
+# %% ../nbs/03_head.ipynb #imports-head
+import json, os, tempfile, torch
 from pathlib import Path
-import numpy as np
-import torch
 from torch import nn
+import numpy as np
+from .core import load_tensors, save_tensors
 from .data import EMOTIONS
-from .embed import load_tensors, save_tensors
 
 # %% ../nbs/03_head.ipynb #headerror
 class HeadError(ValueError):
@@ -83,7 +82,7 @@ def save_head(
         for name in ("model.safetensors", "config.json"): os.replace(Path(writing) / name, folder / name)
     return folder
 
-
+# %% ../nbs/03_head.ipynb #read
 def _read(folder):
     "The configuration, the tensors and their labels of a head's folder"
     for name in ("config.json", "model.safetensors"):

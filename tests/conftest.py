@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from emotion_ser.data import make_sample_corpus
+from emotion_ser.synthetic import make_sample_corpus
 
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; some tests interrupt what they start

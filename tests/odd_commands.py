@@ -81,13 +81,13 @@ def by_load_waveform(path):
 
 
 def by_read_audio(path):
-    from emotion_ser.preprocess import read_audio
+    from emotion_ser.codec import read_audio
     samples, rate, _ = read_audio(path)
     return Outcome(True, seconds=len(samples) / rate, wave=mono(samples), rate=rate)
 
 
 def by_open_recording(path):
-    from emotion_ser.windows import open_recording
+    from emotion_ser.codec import open_recording
     with open_recording(path) as recording: blocks, seconds, rate = list(recording.blocks), recording.seconds, recording.rate
     wave = mono(np.concatenate(blocks))
     if seconds is not None and abs(len(wave) / rate - seconds) > 2 / rate: raise Untrue(f"it says {seconds:.4f} s and gives {len(wave) / rate:.4f} s")
@@ -96,7 +96,7 @@ def by_open_recording(path):
 
 @cache
 def classifier():
-    from emotion_ser.predict import load_classifier
+    from emotion_ser.classifier import load_classifier
     return load_classifier("acoustic")
 
 
@@ -116,7 +116,7 @@ def open_regular(path): return open(path, "rb")
 
 def by_app(path):
     from emotion_ser.demo import show
-    from emotion_ser.preprocess import AudioError
+    from emotion_ser.audio import AudioError
     page = show(classifier(), Path(path).read_bytes(), path.name)
     if "\x1b" in page or "<b>[red]" in page: raise Untrue("the name came through as it is")
     if 'class="error"' in page: raise AudioError(unescape(re.sub("<[^>]*>", "", page)).strip())
@@ -130,7 +130,7 @@ FUNCTIONS = dict(load_waveform=by_load_waveform, read_audio=by_read_audio, open_
 
 def ask(name, path, seconds=30):
     "What one of `FUNCTIONS` makes of a file"
-    from emotion_ser.preprocess import AudioError
+    from emotion_ser.audio import AudioError
     started = time.perf_counter()
     try:
         with nobody(path) if path.exists() and path.is_file() else nullcontext(path) as path, at_most(seconds): found = FUNCTIONS[name](path)
@@ -248,7 +248,7 @@ def by_cli_predict(paths, timeline=False, **how):
 
 def good_corpus(folder):
     "Rows of a small corpus that can be learned from: 4 speakers, 3 labels"
-    from emotion_ser.data import make_sample_corpus
+    from emotion_ser.synthetic import make_sample_corpus
     names = {"03": "happy", "04": "sad", "05": "angry"}
     clips = sorted(make_sample_corpus(folder / "good", seed=7, actors=4).glob("*/*.wav"))
     return [dict(path=str(p), label=names[p.stem[6:8]], speaker=f"speaker {p.stem[-2:]}") for p in clips if p.stem[6:8] in names]
@@ -276,8 +276,9 @@ def for_a_csv(paths):
 
 def by_corpus(paths, good, folder):
     "`load_corpus` and `embed_corpus` in this process: slug -> outcome with its reason"
-    from emotion_ser.data import load_corpus
-    from emotion_ser.embed import AcousticEncoder, embed_corpus
+    from emotion_ser.own import load_corpus
+    from emotion_ser.acoustic import AcousticEncoder
+    from emotion_ser.store import embed_corpus
     table = in_csv(paths, good, folder / "corpus.csv")
     try:
         with at_most(500):

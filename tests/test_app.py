@@ -22,8 +22,8 @@ from conftest import ROOT
 
 from emotion_ser import demo
 from emotion_ser.audio import audio_suffixes
-from emotion_ser.demo import BOUND, CONNECTIONS, DemoServer
-from emotion_ser.predict import EmotionClassifier
+from emotion_ser.demo import MAX_UPLOAD_BYTES, CONNECTIONS, DemoServer
+from emotion_ser.classifier import EmotionClassifier
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RECIPE = re.search(r"^\t@\$\(BIN\)/python -c '(.*serve.*)'$", (ROOT / "Makefile").read_text(), re.M).group(1)
@@ -183,9 +183,9 @@ def test_a_name_is_only_a_name(page, small):
 def test_a_large_file_and_one_that_is_too_large(page, small, tmp_path):
     samples, _ = sf.read(sorted(small.glob("Actor_01/*.wav"))[0])
     sf.write(tmp_path / "large.wav", np.tile(samples.repeat(6)[:, None], (9, 6))[: 96000 * 9], 96000, subtype="FLOAT")
-    assert 20_000_000 < (tmp_path / "large.wav").stat().st_size < BOUND
+    assert 20_000_000 < (tmp_path / "large.wav").stat().st_size < MAX_UPLOAD_BYTES
     assert len(upload(page, "large.wav", tmp_path / "large.wav")[1]) == 8
-    (tmp_path / "<b>huge.wav").write_bytes(bytes(BOUND + 1000))
+    (tmp_path / "<b>huge.wav").write_bytes(bytes(MAX_UPLOAD_BYTES + 1000))
     for _ in range(2): assert upload(page, "", tmp_path / "<b>huge.wav")[0] == "<b>huge.wav cannot be heard: it is larger than 30 MB"
 
 
@@ -294,7 +294,7 @@ def test_samples_are_numbers(app):
 
 @pytest.mark.parametrize("head, wanted", [
     ("", 411), ("Content-Length: -1", 411), ("Content-Length: 1e3", 411), ("Content-Length: 4\r\nContent-Length: 5", 411), ("Content-Length: \xb2", 411),
-    ("Transfer-Encoding: chunked", 411), ("Transfer-Encoding: chunked\r\nContent-Length: 4", 411), (f"Content-Length: {BOUND + 1}", 413),
+    ("Transfer-Encoding: chunked", 411), ("Transfer-Encoding: chunked\r\nContent-Length: 4", 411), (f"Content-Length: {MAX_UPLOAD_BYTES + 1}", 413),
     ("Content-Length: " + "9" * 18, 413), ("Content-Length: 400", 408)])
 def test_a_body_is_refused_by_its_length(server, head, wanted):
     host = f"Host: 127.0.0.1:{server.server_port}"

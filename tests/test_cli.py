@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import emotion_ser
 
-from emotion_ser.data import make_sample_corpus
+from emotion_ser.synthetic import make_sample_corpus
 
 FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
 

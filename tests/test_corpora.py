@@ -21,20 +21,10 @@ from conftest import emotion_ser
 
 import emotion_ser.data as data
 from emotion_ser.core import read_table, write_table
-from emotion_ser.data import (
-    RAVDESS_ARCHIVE,
-    CorpusError,
-    Split,
-    actor_split,
-    find_audio,
-    list_recordings,
-    make_sample_corpus,
-    prepare_ravdess,
-    random_split,
-    ravdess_names,
-    report_left_out,
-    stretch_content,
-)
+from emotion_ser.corpus import CorpusError, find_audio, list_recordings, report_left_out, stretch_content
+from emotion_ser.data import RAVDESS_ARCHIVE, prepare_ravdess, ravdess_names
+from emotion_ser.splits import Split, actor_split, random_split
+from emotion_ser.synthetic import make_sample_corpus
 from emotion_ser.own import load_corpus
 
 RATE = 16000

@@ -29,9 +29,13 @@ from test_cli import fails
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from emotion_ser import embed
-from emotion_ser.data import list_recordings, load_corpus, stretch_content
-from emotion_ser.embed import AcousticEncoder, Encoder, FrozenEncoder, ShelfError, embed_corpus
-from emotion_ser.preprocess import AudioError, load_waveform
+from emotion_ser.corpus import list_recordings, stretch_content
+from emotion_ser.own import load_corpus
+from emotion_ser.acoustic import AcousticEncoder
+from emotion_ser.embed import Encoder, FrozenEncoder
+from emotion_ser.store import StoreError, embed_corpus
+from emotion_ser.audio import AudioError
+from emotion_ser.preprocess import load_waveform
 
 APART = multiprocessing.get_context("forkserver")  # torch and transformers are imported once for all processes
 APART.set_forkserver_preload(["emotion_ser.embed", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
@@ -169,7 +173,7 @@ def test_a_full_disk_is_told_and_spoils_nothing(small, manifest, checkpoint, alo
     monkeypatch.setattr(embed, "_fill_shelf", often())
     try:
         if not mounted: monkeypatch.setattr(embed, "open", Quota, raising=False)
-        with pytest.raises(ShelfError, match=r"disk/.*: No space left on device; .* could not be kept, all before them are: make room, or name another place"):
+        with pytest.raises(StoreError, match=r"disk/.*: No space left on device; .* could not be kept, all before them are: make room, or name another place"):
             embed_corpus(manifest, frozen(checkpoint), disk, progress=False)
         whole, had = shards(disk), kept(disk)
         assert 0 < len(had) < len(manifest) and not halves(disk)
@@ -345,7 +349,7 @@ def test_an_unknown_engine_or_place(manifest, tmp_path):
     with pytest.raises(ValueError, match="spark.*local, ray"): embed_corpus(clips, encoder, tmp_path / "shelf", engine="spark")
     with pytest.raises(ValueError, match="ray://far:10001.*engine ray"): embed_corpus(clips, encoder, tmp_path / "shelf", address="ray://far:10001")
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ShelfError, match="taken/below.*cannot be made.*choose another place"): embed_corpus(clips, encoder, tmp_path / "taken/below", progress=False)
+    with pytest.raises(StoreError, match="taken/below.*cannot be made.*choose another place"): embed_corpus(clips, encoder, tmp_path / "taken/below", progress=False)
     assert not (tmp_path / "shelf").exists()
 
 

@@ -9,7 +9,7 @@ import torch
 from conftest import emotion_ser
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from emotion_ser.embed import DEFAULT_ENCODER, REVISIONS
+from emotion_ser.checkpoint import DEFAULT_ENCODER, REVISIONS
 
 
 @pytest.fixture

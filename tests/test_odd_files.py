@@ -9,7 +9,7 @@ import pytest
 from odd_commands import RAW, ask, by_cli_predict, classifier, command, faults
 from odd_files import KINDS, make_odd_files, missing, sound
 
-from emotion_ser.preprocess import AudioError
+from emotion_ser.audio import AudioError
 
 LIGHT = [k for k in KINDS if not k.heavy]
 

@@ -17,8 +17,8 @@ import soundfile as sf
 from conftest import emotion_ser, run
 from test_cli import fails
 
-from emotion_ser.data import load_corpus
-from emotion_ser.predict import EmotionClassifier
+from emotion_ser.own import load_corpus
+from emotion_ser.classifier import EmotionClassifier
 
 corpus = pytest.mark.skipif("EMOTION_SER_RAVDESS" not in os.environ, reason="EMOTION_SER_RAVDESS names no corpus")
 BAD = {"notes.txt": "not audio that libsndfile can read", "empty.wav": "the file is empty", "cut.wav": "cut short", "blink.wav": "too short"}

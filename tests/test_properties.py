@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emotion_ser.data import EMOTIONS, actor_split, parse_name, random_split, ravdess_names
+from emotion_ser.data import EMOTIONS, parse_name, ravdess_names
+from emotion_ser.splits import actor_split, random_split
 from emotion_ser.evaluate import _from_confusion, confusion, score
-from emotion_ser.preprocess import MIN_SAMPLES, AudioError, load_waveform
+from emotion_ser.audio import AudioError
+from emotion_ser.preprocess import MIN_SAMPLES, load_waveform
 
 
 def test_every_name_of_the_corpus_is_understood():

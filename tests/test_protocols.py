@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import emotion_ser
 
-from emotion_ser.data import load_corpus
-from emotion_ser.protocols import EVALUATIONS, EvaluationConfig, run_evaluation
+from emotion_ser.own import load_corpus
+from emotion_ser.protocols import EvaluationConfig, run_evaluation
+from emotion_ser.splits import PROTOCOLS
 
 QUIET = dict(report=lambda sentence: None, progress=False)
 
@@ -51,7 +52,7 @@ def nonsense(small, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("protocol", EVALUATIONS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("head", ["lda", "logistic"])
 def test_random_labels_give_chance(nonsense, protocol, head):
     found = run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol, head=head, repeats=4), **QUIET).metrics
@@ -60,7 +61,7 @@ def test_random_labels_give_chance(nonsense, protocol, head):
     assert found["calibration"]["ece_after"] < 0.15  # it learns on inner folds that it knows nothing
 
 
-@pytest.mark.parametrize("head", ["mlp-seed", "mlp", "committee"])
+@pytest.mark.parametrize("head", ["mlp-baseline", "mlp", "ensemble"])
 def test_every_clip_is_examined_once_by_a_network_that_never_heard_its_actor(small, tmp_path, head):
     found = run_evaluation(EvaluationConfig(str(small), protocol="actors", head=head, layers="all", pooling="mean"), tmp_path, **QUIET)
     assert len(found.predictions) == 240 == found.predictions.path.nunique()

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from emotion_ser.data import load_corpus, make_split
-from emotion_ser.embed import Encoder, embed_corpus
+from emotion_ser.own import load_corpus
+from emotion_ser.splits import make_split
+from emotion_ser.embed import Encoder
+from emotion_ser.store import embed_corpus
 from emotion_ser.preprocess import load_waveform
 
 corpus = pytest.mark.skipif("EMOTION_SER_RAVDESS" not in os.environ, reason="EMOTION_SER_RAVDESS names no corpus")

@@ -18,9 +18,12 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCT
 
 from emotion_ser import embed
 from emotion_ser.audio import AudioError
-from emotion_ser.embed import AcousticEncoder, Encoder, EncoderError, TunedEncoder, load_upper, save_upper
+from emotion_ser.acoustic import AcousticEncoder
+from emotion_ser.blocks import TunedEncoder, load_upper, save_upper
+from emotion_ser.checkpoint import EncoderError
+from emotion_ser.embed import Encoder
 from emotion_ser.head import EmotionHead, HeadError, load_head, predict_probabilities, save_head
-from emotion_ser.predict import EmotionClassifier, carried
+from emotion_ser.classifier import EmotionClassifier, bundled_models
 
 SMALL = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7, num_conv_pos_embeddings=16,
              num_conv_pos_embedding_groups=4, mask_time_prob=0.0)
@@ -192,7 +195,7 @@ def test_a_folder_needs_no_network(tiny, tmp_path, monkeypatch):
 MEASURE = """
 import resource, sys, numpy as np, torch, warnings
 torch.set_num_threads(1)
-from emotion_ser.embed import load_encoder
+from emotion_ser.acoustic import load_encoder
 encoder = load_encoder(sys.argv[1], "all", sys.argv[2])
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 clip = np.random.default_rng(0).normal(size=160_000).astype(np.float32)
@@ -212,9 +215,9 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(name, tiny):
     assert float(done.stdout) < 400
 
 
-@pytest.mark.parametrize("name", sorted(carried()))
+@pytest.mark.parametrize("name", sorted(bundled_models()))
 def test_a_flipped_bit_is_found(name, tmp_path):
-    folder = shutil.copytree(carried()[name], tmp_path / name)
+    folder = shutil.copytree(bundled_models()[name], tmp_path / name)
     whole = (folder / "model.safetensors").read_bytes()
     header = 8 * (8 + int.from_bytes(whole[:8], "little"))
     rng = np.random.default_rng(0)

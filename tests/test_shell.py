@@ -14,9 +14,9 @@ import pytest
 from conftest import emotion_ser
 from test_cli import fails
 
-from emotion_ser.cli import _flat, _writer
+from emotion_ser.console import _flat, _writer
 from emotion_ser.core import printable, read_table
-from emotion_ser.predict import EmotionClassifier, Prediction
+from emotion_ser.classifier import EmotionClassifier, Prediction
 
 LABELS = {"happy": "None", "sad": "=cmd|' /C calc'!A0", "angry": r"$\frac{$", "calm": "a,b\x1b[31m|<b>"}
 
@@ -235,9 +235,11 @@ def test_compare_says_what_it_needs(small, tmp_path):
 
 def test_the_carried_models_can_be_made_again():
     "Their recorded runs are those of their settings, by all that can be compared without the corpus"
-    from emotion_ser.predict import Measured, carried, check_settings
+    from emotion_ser.card import Measured
+    from emotion_ser.checkpoint import check_settings
+    from emotion_ser.classifier import bundled_models
     from emotion_ser.protocols import EvaluationConfig
-    for name, folder in carried().items():
+    for name, folder in bundled_models().items():
         about = EmotionClassifier.from_pretrained(folder).about if name == "acoustic" else json.loads((folder / "config.json").read_text())["about"]
         run = Measured(Path(__file__).parent.parent / f"nbs/results/protocols/{name}_emobox_lda_augment")
         check_settings(run, EvaluationConfig("ravdess", protocol="actors", augment=True))

@@ -12,7 +12,8 @@ from conftest import ROOT
 
 from emotion_ser import protocols
 from emotion_ser.core import read_table
-from emotion_ser.data import CorpusError, load_corpus
+from emotion_ser.corpus import CorpusError
+from emotion_ser.own import load_corpus
 from emotion_ser.evaluate import interval_groups, interval_text, intervals
 from emotion_ser.head import HeadError
 from emotion_ser.protocols import EvaluationConfig, compare_runs, run_evaluation
