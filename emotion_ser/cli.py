@@ -108,7 +108,7 @@ def evaluate(
     protocol: Annotated[Optional[Literal["random", "actors", "emobox", "loso"]], typer.Option(
         help="clips at random (voices heard in training); five folds of actors, EmoBox's six, or one actor at a time (voices not heard); "
              "default: emobox for RAVDESS's actors, else actors, or random where speakers are not known")] = None,
-    head: Annotated[Optional[Literal["lda", "logistic", "mlp", "mlp-seed", "any", "committee", "tuned"]], typer.Option(
+    head: Annotated[Optional[Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "tuned"]], typer.Option(
         help="discriminant analysis (the default), logistic regression, our network, the seed's to the letter, whichever of the first "
              "three inner folds prefer, or two discriminants and a network together; with --finetune tuned (the default there), or the committee, "
              "which the tuned network then joins")] = None,

@@ -207,12 +207,3 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
     "The labels of a corpus, in the order that every table and matrix of this study uses"
     found = set(manifest.emotion)
     return [e for e in EMOTIONS if e in found] + sorted(found - set(EMOTIONS))
-
-# %% ../nbs/00_data.ipynb #moved
-MOVED = dict(load_corpus="own", prepare_folder="own", versions="core", record="core")
-
-
-def __getattr__(name):
-    "What moved to another notebook is still found here"
-    if name not in MOVED: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"emotion_ser.{MOVED[name]}"), name)

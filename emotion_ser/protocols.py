@@ -342,7 +342,7 @@ class TunedEvaluationConfig(EvaluationConfig):
     head: str = "tuned"  # alone, or `committee`: together with its three members, which read the frozen encoder
     finetune: int = 2  # how many blocks
     members: int = 1  # networks that are tuned in each split, 1 to 5
-    heads: ClassVar = ("tuned", "committee")
+    heads: ClassVar = ("tuned", "ensemble")
 
     def __post_init__(self):
         super().__post_init__()
@@ -363,7 +363,7 @@ class TunedEvaluationConfig(EvaluationConfig):
 
     def grids(self, encoder):
         "The tuned network, and what joins it"
-        return [[Candidate("tuned", "all", "mean+std", self.finetune)], *(ensemble_grids("committee", encoder) if self.head == "committee" else [])]
+        return [[Candidate("tuned", "all", "mean+std", self.finetune)], *(ensemble_grids("ensemble", encoder) if self.head == "ensemble" else [])]
 
 # %% ../nbs/08_protocols.ipynb #run_tuned_evaluation
 def _tuner(config, material, encoder, progress, cache_dir=None):

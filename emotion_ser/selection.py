@@ -30,14 +30,14 @@ from .calibrate import apply_temperature, fit_temperature
 
 # %% ../nbs/07_selection.ipynb #candidate
 REGULARISATION = {"logistic": (0.003, 0.01, 0.03, 0.1), "lda": (0.1, 0.3, 0.5, 0.7, 0.9), "mlp": (0.3, 0.5),
-             "mlp-seed": (BASELINE.dropout,)}  # C; the sphere's share; dropout
-HEADS = (*REGULARISATION, "any", "committee")
+             "mlp-baseline": (BASELINE.dropout,)}  # C; the sphere's share; dropout
+HEADS = (*REGULARISATION, "any", "ensemble")
 
 
 @dataclass(frozen=True)
 class Candidate:
     "A setting that inner folds can choose"
-    head: str  # `logistic`, `lda` (discriminant analysis), `mlp` (our recipe) or `mlp-seed` (the seed's)
+    head: str  # `logistic`, `lda` (discriminant analysis), `mlp` (our recipe) or `mlp-baseline` (the seed's)
     layers: str  # see `parse_layers`
     pooling: str  # one of `POOLINGS`
     strength: float  # C of logistic regression, shrinkage of the discriminant, dropout of the networks
@@ -55,7 +55,7 @@ def candidates(
     if pooling and pooling not in encoder.poolings:
         raise EncoderError(f"no pooling {pooling!r} with {encoder.name}; there are {', '.join(encoder.poolings)}")
     if head == "any": return [c for h in ("lda", "logistic", "mlp") for c in candidates(h, encoder, layers, pooling)]
-    if head == "mlp-seed": views = [(layers or BASELINE.layers, pooling or BASELINE.pooling)]
+    if head == "mlp-baseline": views = [(layers or BASELINE.layers, pooling or BASELINE.pooling)]
     else:
         every = ["all", *map(str, range(encoder.n_layers, -1, -1))] if encoder.n_layers else ["all"]
         if head == "mlp": every = ["all", str(encoder.n_layers // 2)] if encoder.n_layers else ["all"]
@@ -72,7 +72,7 @@ def ensemble_grids(
     pooling: str | None = None,  # only this; a committee's members then differ in their heads
 ) -> list[list[Candidate]]:  # one grid; for a committee one per member
     "The grids from which inner folds choose one setting each. Raises `ValueError` for an unknown head"
-    if head != "committee": return [candidates(head, encoder, layers, pooling)]
+    if head != "ensemble": return [candidates(head, encoder, layers, pooling)]
     first, second = ("mean+std", "speech") if "speech" in encoder.poolings else ("functionals", "mean+std")
     linear = dict.fromkeys([pooling or first, pooling or second])
     network = Candidate("mlp", layers or "all", pooling or first, TUNED.dropout)
@@ -132,7 +132,7 @@ def fit_candidates(material, fold, group):
     if not first.head.startswith("mlp"):
         return {c: head.probabilities for c, head in fit_linear_heads(material, fold.train, group).items()}
     stop, learned = (material.view(fold.valid, first), material.targets[fold.valid]), _learned(material, fold.train, first)
-    recipe = BASELINE if first.head == "mlp-seed" else fewer_epochs(TUNED, len(material.stats))
+    recipe = BASELINE if first.head == "mlp-baseline" else fewer_epochs(TUNED, len(material.stats))
     networks = {c: train_head(*learned, *stop, material.labels, replace(recipe, dropout=c.strength), fold.seed)[0]
                 for c in group}
     return {c: lambda view, network=network: predict_probabilities(network, view).astype(float)
@@ -209,7 +209,7 @@ def select_and_predict(
 ) -> SplitResult:
     "Choose a candidate from each grid on inner folds, then predict the test part once"
     folds = inner_folds(material.manifest, split)
-    if grids[0][0].head == "mlp-seed": folds = [split] if len(split.valid) else folds[:1]
+    if grids[0][0].head == "mlp-baseline": folds = [split] if len(split.valid) else folds[:1]
     return join_members(material, np.concatenate([fold.valid for fold in folds]), *choose_members(material, split, folds, grids))
 
 # %% ../nbs/07_selection.ipynb #examine_tuned

@@ -18,7 +18,7 @@ from .head import EmotionHead, HeadError, predict_probabilities
 @dataclass(frozen=True)
 class Recipe:
     "How an embedding is chosen and a head is trained; the defaults are the seed's, to the letter where it speaks"
-    name: str = "seed"
+    name: str = "baseline"
     layers: str = "last"  # of the encoder, see `parse_layers`
     pooling: str = "mean"  # over time
     standardise: bool = False  # inputs to mean 0 and deviation 1, by the training part
@@ -38,7 +38,7 @@ class Recipe:
 BASELINE = Recipe()
 TUNED = Recipe("tuned", layers="all", pooling="mean+std", standardise=True, dropout=0.5, input_dropout=0.5,
                lr=3e-4, batch_size=32, epochs=100, patience=10, plateau=3, label_smoothing=0.1)
-RECIPES = dict(tuned=TUNED, seed=BASELINE)
+RECIPES = dict(tuned=TUNED, baseline=BASELINE)
 
 # %% ../nbs/04_train.ipynb #_class_weights
 def _class_weights(targets, n_labels):
@@ -139,14 +139,14 @@ def cross_validate(
     labels: list[str],
     recipe: Recipe = TUNED,
     seed: int = 0,
-    committee: bool = False,  # average a head per validation fold, instead of validating on the next fold only
+    ensemble: bool = False,  # average a head per validation fold, instead of validating on the next fold only
 ) -> np.ndarray:  # [n, n_labels]: probabilities, each clip's from heads that have not seen its fold
     "What a recipe says of clips that it has neither learned from nor stopped on"
     names, p = np.unique(folds), np.zeros((len(targets), len(labels)))
     if len(names) < 3: raise HeadError(f"{len(names)} folds: examining, validating and learning need one each")
     for k, test in enumerate(names):
         others = np.roll(names, -k)[1:]
-        for valid in others if committee else others[:1]:
+        for valid in others if ensemble else others[:1]:
             learn, stop = np.isin(folds, others[others != valid]), folds == valid
             head, _ = train_head(vectors[learn], targets[learn], vectors[stop], targets[stop], labels,
                                  recipe, seed)
