@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test check ci dist notebooks readme docs docs-serve results evaluations bench models demo lock clean
+.PHONY: help study test check ci dist notebooks readme docs docs-serve results reproduce bench demo lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -30,12 +30,12 @@ check: .venv/test  ## clean and export the notebooks, and look them and the pack
 	$(BIN)/nbdev_clean
 	$(BIN)/nbdev_export
 	$(BIN)/python tests/imports.py
-	$(BIN)/ruff check emotion_ser docs tests
+	$(BIN)/ruff check emotion_ser docs tests bench nbs/results
 	$(BIN)/mypy emotion_ser
 
-ci: check  ## what the test workflow runs
+ci: check  ## all there is to check: what is made is committed, every notebook from the wheel, the tests, and what a release uploads
 	git diff --exit-code
-	EMOTION_SER_NOTEBOOKS=all $(MAKE) test
+	EMOTION_SER_NOTEBOOKS=all .ci/run
 	$(MAKE) dist
 
 dist: .venv/test  ## what a release uploads: sdist and wheel, examined
@@ -45,7 +45,7 @@ dist: .venv/test  ## what a release uploads: sdist and wheel, examined
 
 notebooks: .venv/test  ## run all notebooks anew, keep their outputs, export, and write README.md
 	$(BIN)/nbdev_export
-	cd nbs && for n in [0-9]*.ipynb index.ipynb; do ../$(BIN)/jupyter nbconvert --to notebook --config stored.py --execute --inplace $$n || exit 1; done
+	cd nbs && ../$(BIN)/jupyter nbconvert --to notebook --config stored.py --execute --inplace [0-9]*.ipynb index.ipynb
 	$(BIN)/nbdev_clean
 	$(MAKE) readme
 
@@ -65,39 +65,14 @@ docs-serve: docs  ## the site in a browser: http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs/html 8000
 
 ENCODER ?= models/whisper-base
-results: .venv/study  ## the recorded runs on RAVDESS ($EMOTION_SER_RAVDESS, or a download; ENCODER=a hub name or a folder)
-	set -e; for encoder in $(ENCODER) acoustic; do for protocol in random actors; do for recipe in seed tuned; do \
-	  run=$$(basename $$encoder)_$${protocol}_$$recipe; \
-	  $(BIN)/emotion_ser study --corpus ravdess --encoder $$encoder --protocol $$protocol --recipe $$recipe --out runs/$$run; \
-	  mkdir -p nbs/results/$$run; \
-	  cp runs/$$run/metrics.json runs/$$run/history.csv runs/$$run/predictions.csv runs/$$run/confusion_matrix.png nbs/results/$$run/; \
-	done; done; done; \
-	for protocol in random actors; do for seed in 1 2 3 4; do \
-	  run=$$(basename $(ENCODER))_$${protocol}_tuned_seed$$seed; \
-	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --seed $$seed --out runs/$$run; \
-	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/predictions.csv nbs/results/$$run/; \
-	done; done; \
-	for protocol in random actors; do \
-	  run=$$(basename $(ENCODER))_$${protocol}_finetuned; \
-	  $(BIN)/emotion_ser study --corpus ravdess --encoder $(ENCODER) --protocol $$protocol --finetune 2 --out runs/$$run; \
-	  mkdir -p nbs/results/$$run; cp runs/$$run/metrics.json runs/$$run/history.csv runs/$$run/predictions.csv nbs/results/$$run/; \
-	done
+results: .venv/study  ## the recorded runs on RAVDESS and the bundled classifiers (nbs/results/commands.txt; RUNS='protocols/*lda*' for some; ENCODER=a hub name or a folder); hours
+	$(BIN)/python nbs/results/record.py $(RUNS) --encoder $(ENCODER)
 
-evaluations: .venv/study  ## the recorded evaluations (nbs/results/protocols/commands.txt, then finetune/); hours, goes on where it was
-	set -e; for set in protocols finetune; do grep -v '^#' nbs/results/$$set/commands.txt | while read -r run options; do \
-	  $(BIN)/emotion_ser evaluate --corpus ravdess $$(echo $$options | sed "s|models/whisper-base|$(ENCODER)|") --out runs/$$run < /dev/null; \
-	  mkdir -p nbs/results/$$set/$$run; cp runs/$$run/metrics.json runs/$$run/cost.json nbs/results/$$set/$$run/; \
-	  case $$run in *_emobox_*|whisper-base_actors_*) cp runs/$$run/predictions.csv nbs/results/$$set/$$run/;; esac; \
-	done; done
+reproduce: .venv/study  ## run them and compare with what is recorded, label for label (RUNS, ENCODER as above)
+	$(BIN)/python nbs/results/record.py $(RUNS) --encoder $(ENCODER) --check
 
 bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
 	$(BIN)/python -W ignore -c 'from emotion_ser.speed import bench; bench("nbs/results")'
-
-models: .venv/study  ## the classifiers that come with the package, all of RAVDESS, with their recorded figures
-	set -e; for encoder in acoustic $(ENCODER); do name=$$(basename $$encoder); \
-	  $(BIN)/emotion_ser train --corpus ravdess --encoder $$encoder --head lda --augment $$([ $$name = acoustic ] || echo --published openai/$$name) \
-	    --measured nbs/results/protocols/$${name}_emobox_lda_augment --out emotion_ser/models/$$name; \
-	done
 
 PORT ?= 8866
 demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only

@@ -10,8 +10,10 @@ __all__ = ['DEFAULT_ENCODER', 'REVISIONS', 'FAMILIES', 'ELSEWHERE', 'KERNELS', '
 
 # %% ../nbs/01a_checkpoint.ipynb #imports-checkpoint
 import json, pickle, re, torch, warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from .preprocess import SAMPLING_RATE
 
 # %% ../nbs/01a_checkpoint.ipynb #encodererror
@@ -152,7 +154,7 @@ def read_weights(
 
 # %% ../nbs/01a_checkpoint.ipynb #check_size
 def check_size(
-    network: type,  # a class of transformers
+    network: Callable,  # a class of transformers
     config,  # its configuration
     weights: dict,  # name -> tensor
 ):
@@ -203,7 +205,7 @@ def build_network(
 ) -> torch.nn.Module:  # a model of transformers
     "The network that a configuration describes, with its weights. Raises `EncoderError` if there are too few"
     from transformers import MODEL_MAPPING
-    network = MODEL_MAPPING[type(config)]
+    network: Any = MODEL_MAPPING[type(config)]
     check_size(network, config, weights)
     model, loaded = network.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False,
                                             output_loading_info=True)

@@ -25,8 +25,8 @@ def parse_layers(
     "Which layers a user means. Raises `EncoderError`"
     if layers == "last": return [n_layers]
     if layers == "all": return list(range(n_layers + 1))
-    if isinstance(layers, (str, int)): layers = str(layers).split(",")
-    try: wanted = [int(k) for k in layers]
+    listed = str(layers).split(",") if isinstance(layers, (str, int)) else layers
+    try: wanted = [int(k) for k in listed]
     except ValueError:
         raise EncoderError(f"layers {layers!r}: give last, all, or indices such as 3 or 3,4,5") from None
     if not wanted: raise EncoderError("no layer at all: give last, all, or indices such as 3 or 3,4,5")
@@ -194,8 +194,9 @@ def from_pretrained(
 ):  # an `Encoder`, or a `WhisperEncoder`
     "Load a checkpoint. Raises `EncoderError` if it cannot be had, is of another kind, or lacks weights"
     model, extractor, known, commit = load_network(str(name), revision)
-    if model.config.model_type in WhisperEncoder.kinds and cls is Encoder: cls = WhisperEncoder
-    return cls(model, extractor, known, commit, layers, pooling, dtype, device)
+    is_whisper = cls is Encoder and model.config.model_type in WhisperEncoder.kinds
+    make: Any = WhisperEncoder if is_whisper else cls
+    return make(model, extractor, known, commit, layers, pooling, dtype, device)
 
 # %% ../nbs/02_embed.ipynb #embed-files
 def embed_files(

@@ -8,6 +8,7 @@ __all__ = ['MAX_PEAK', 'passing', 'check_waveforms', 'hash_weights', 'weights_di
 
 # %% ../nbs/01c_frames.ipynb #imports-frames
 import hashlib, json, threading, torch
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 import numpy as np
@@ -94,6 +95,7 @@ class FrozenNetwork:
     dtype: torch.dtype
     model: torch.nn.Module
     transformer: torch.nn.Module  # the part of it with `layers` and `layer_norm`
+    layer_states: Callable  # below
 
     def find_transformer(self, model): return model.encoder
 
