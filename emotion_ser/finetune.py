@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINE_TUNING', 'FineTuning', 'rate', 'masked_mean_std', 'TunedNetwork', 'collate', 'predict_logits', 'crop', 'augment',
            'batches_by_length', 'layerwise_adamw', 'batch_loss', 'Trainer', 'save_checkpoint', 'load_checkpoint',
-           'run_key', 'fresh_head', 'first_head', 'Tuned', 'fine_tune']
+           'run_key', 'first_head', 'Tuned', 'fine_tune']
 
 # %% ../nbs/04b_finetune.ipynb #imports-finetune
 import copy, hashlib, json, torch
@@ -364,15 +364,6 @@ def run_key(states: States, train, valid, targets, labels, recipe: FineTuning, s
     text = json.dumps(depends, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-# %% ../nbs/04b_finetune.ipynb #empty_head
-def fresh_head(
-    states: States,
-    labels: list[str],
-    recipe: FineTuning,
-) -> EmotionHead:
-    "A head for all layers of the encoder, with random weights"
-    return EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, standardise=True)
-
 # %% ../nbs/04b_finetune.ipynb #first_head
 def first_head(
     states: States,
@@ -386,7 +377,9 @@ def first_head(
     "The head with which fine-tuning starts"
     sets = [stats.reshape(len(stats), -1) for stats in (states.stats if recipe.copies else states.stats[:1])]
     vectors = torch.from_numpy(np.concatenate([vectors[train] for vectors in sets]))
-    if recipe.start == "fresh": return fresh_head(states, labels, recipe).fit_scale(vectors)
+    if recipe.start == "fresh":
+        head = EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, standardise=True)
+        return head.fit_scale(vectors)
     few = replace(fewer_epochs(TUNED, len(sets)), dropout=recipe.dropout, input_dropout=recipe.dropout)
     answers = np.tile(targets[train], len(sets))
     return train_head(vectors, answers, sets[0][valid], targets[valid], labels, few, seed)[0]
@@ -423,7 +416,8 @@ def fine_tune(
     keep = lambda trainer: save_checkpoint(trainer, checkpoint, key) if checkpoint else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = fresh_head(states, labels, recipe) if kept else first_head(states, train, valid, targets, labels, recipe, seed)
+        start = replace(recipe, start="fresh") if kept else recipe  # what was kept takes its place
+        head = first_head(states, train, valid, targets, labels, start, seed)
         upper = copy.deepcopy(states.encoder.upper).requires_grad_(True)
         network = TunedNetwork(upper, head).to(states.encoder.device)
         trainer = Trainer(network, states, train, valid, targets, recipe, seed)
