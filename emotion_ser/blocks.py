@@ -26,7 +26,7 @@ from .checkpoint import EncoderError
 from .frames import hash_weights, merge_stats, piece_part
 from .embed import Encoder, FrozenEncoder, mean_std
 from .store import (
-    Clip, clip_name, list_clips, load_clip, map_ahead, open_filesystem, open_store, put_bytes, store_path)
+    Clip, list_clips, load_clip, map_ahead, open_filesystem, open_store, put_bytes, store_path)
 
 # %% ../nbs/04a_blocks.ipynb #attention-mask
 def attention_mask(
@@ -239,7 +239,7 @@ def clip_states(
         try: kept = compute_states(load_clip(clip, "peak", speed), encoder)
         except AudioError as error: return ClipStates(clip.content, error=error)
         except Exception as error:
-            return ClipStates(clip.content, error=AudioError(f"{clip_name(clip)}: {type(error).__name__}: {error}"))
+            return ClipStates(clip.content, error=AudioError(f"{clip.name}: {type(error).__name__}: {error}"))
         put_bytes(*open_filesystem(file), save(kept))
     return ClipStates(clip.content, kept["frames"], kept["stats"].numpy())
 
@@ -286,7 +286,7 @@ def embed_states(
     "The frozen layers of a corpus, computed once. Raises `AudioError` if no clip can be read"
     first = speed_states(manifest, encoder, cache_dir, speeds[0], progress)
     errors = {clip.content: str(clip.error) for clip in first if clip.error}
-    skipped = {clip_name(clip): errors[clip.content] for clip in list_clips(manifest) if clip.content in errors}
+    skipped = {clip.name: errors[clip.content] for clip in list_clips(manifest) if clip.content in errors}
     usable = manifest[~manifest.content.isin(errors)].reset_index(drop=True)
     if not len(usable):
         raise AudioError(f"none of {len(manifest)} clips can be read; the first: {next(iter(skipped.values()), 'there is none')}")
