@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from emotion_ser.synthetic import make_sample_corpus
+from emotion_ser.testing import tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; some tests interrupt what they start
@@ -26,6 +27,15 @@ def run(*command, cwd=None, check=False, timeout=600, **env):
 def emotion_ser(*args, **kwargs):
     "Run the command line in a process of its own"
     return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
+
+
+def fails(done, *words, status=1):
+    "The command ended in one line that says what to do, and no traceback"
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for word in words: assert word in last, last
 
 
 def offline(folder):
@@ -61,6 +71,12 @@ def installed(tmp_path_factory):
 def small(tmp_path_factory):
     "Four synthetic speakers, 240 clips"
     return make_sample_corpus(tmp_path_factory.mktemp("corpora") / "small", seed=7, actors=4)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    "The folder of a wav2vec 2.0 of three small blocks with random weights"
+    return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
 @pytest.fixture(autouse=True)
