@@ -270,17 +270,19 @@ def embed(
     _refuse({f"--address {address}": bool(address) and engine != "ray"}, "of use with --engine ray alone")
     import time
     from emotion_ser.core import report_list
-    from emotion_ser.store import embed_corpus, save_manifest
+    from emotion_ser.scale import in_runtime, ray_engine
+    from emotion_ser.store import embed_corpus, local_engine, save_manifest
     from emotion_ser.acoustic import load_encoder
     from emotion_ser.study import output_folder
     started, manifest = time.perf_counter(), _clips(corpus)
-    hearing = load_encoder(encoder, layers, "functionals" if acoustic else "mean+std+speech", **options)
+    hearing = load_encoder(encoder, layers, "functionals" if acoustic else "mean+std+speech", **({"dtype": dtype} if dtype else {}))
+    if runtime: hearing = in_runtime(hearing, runtime)
     _say(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, to be embedded by {hearing.name}")
     with nullcontext() if "://" in out else output_folder(out):
-        embedded = embed_corpus(manifest, hearing, out, on_error="skip", progress=sys.stderr.isatty(), engine=engine, workers=workers, address=address)
+        embedded = embed_corpus(manifest, hearing, out, on_error="skip", progress=sys.stderr.isatty(), engine=ray_engine(address) if engine == "ray" else local_engine, workers=workers)
     if embedded.skipped: report_list(_say, "left out, cannot be heard", list(embedded.skipped.values()))
     _tell(f"written: {save_manifest(manifest, embedded, out)}")
-    _tell(f"written: {embedded.shelf}/*.parquet: {len(set(embedded.manifest.content))} recordings, by `content`; "
+    _tell(f"written: {embedded.store}/*.parquet: {len(set(embedded.manifest.content))} recordings, by `content`; "
           f"a column per layer and statistic, layer0_{hearing.statistics[0]} to layer{hearing.top}_{hearing.statistics[-1]}")
     _say(f"{time.perf_counter() - started:.1f} s")
 

@@ -91,8 +91,8 @@ def loss_and_accuracy(
 def history_row(
     head: EmotionHead,
     epoch: int,
-    train: tuple,  # vectors [n_train, size], targets [n_train]
-    valid: tuple,  # vectors [n_valid, size], targets [n_valid]
+    train: tuple[torch.Tensor, torch.Tensor],  # vectors [n_train, size], targets [n_train]
+    valid: tuple[torch.Tensor, torch.Tensor],  # vectors [n_valid, size], targets [n_valid]
     rate: float,  # the learning rate of this epoch
 ) -> dict:
     "A row of the history"
@@ -112,8 +112,8 @@ def epochs_since_best(
 # %% ../nbs/04_train.ipynb #_fit
 def fit_head(
     head: EmotionHead,  # trained in place, left with its best weights
-    train: tuple,  # vectors [n_train, size], targets [n_train]
-    valid: tuple,  # vectors [n_valid, size], targets [n_valid]
+    train: tuple[torch.Tensor, torch.Tensor],  # vectors [n_train, size], targets [n_train]
+    valid: tuple[torch.Tensor, torch.Tensor],  # vectors [n_valid, size], targets [n_valid]
     recipe: Recipe,
 ) -> list[dict]:  # the history, a row per epoch
     "Epoch after epoch, until it gets no better"
