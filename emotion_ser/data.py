@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'NAME', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'parse_name', 'ravdess_names',
-           'players', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions', 'label_names']
+           'players', 'prepare_ravdess', 'sole_download', 'download_ravdess', 'select_emotions', 'label_names',
+           'to_targets']
 
 # %% ../nbs/00_data.ipynb #imports-data
 import base64, csv, io, json, re, tempfile, zipfile
@@ -207,3 +208,11 @@ def label_names(manifest: pd.DataFrame) -> list[str]:  # RAVDESS's order for its
     "The labels of a corpus, in the order that every table and matrix of this study uses"
     found = set(manifest.emotion)
     return [e for e in EMOTIONS if e in found] + sorted(found - set(EMOTIONS))
+
+# %% ../nbs/00_data.ipynb #to_targets
+def to_targets(
+    emotions,  # [n_clips] labels, for example the column `emotion`
+    labels: list[str],  # from `label_names`
+) -> np.ndarray:  # [n_clips] int, the place of each in `labels`
+    "Labels as the numbers that a network learns. Raises `ValueError` for one that is not among `labels`"
+    return np.array([labels.index(emotion) for emotion in emotions], dtype=int)
