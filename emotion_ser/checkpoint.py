@@ -23,7 +23,8 @@ REVISIONS = {"facebook/wav2vec2-base": "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8
              "openai/whisper-base": "e37978b90ca9030d5170a5c07aadb050351a65bb"}  # commits of the hub
 DTYPES = ("float32", "float16", "bfloat16")
 RUNTIMES = ("torch", "onnx", "onnx-int8")
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
+FAMILIES = {**dict.fromkeys(("wav2vec2", "hubert", "wavlm", "data2vec-audio"), "Wav2Vec2FeatureExtractor"),
+            "whisper": "WhisperFeatureExtractor"}  # `model_type` -> what prepares its waveforms
 UNUSED = ("masked_spec_embed", "decoder.", "adapter.")  # weights that a frozen encoder never touches
 
 
@@ -158,12 +159,13 @@ def check_size(
 # %% ../nbs/01a_checkpoint.ipynb #_load
 def build_network(name, revision):
     "The model, what did not fit in it, its feature extractor, and the commit that came from the hub"
-    from transformers import CONFIG_MAPPING, MODEL_MAPPING, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+    import transformers
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING
     settings, path = read_settings(name, "config.json", revision)
     if (kind := settings.get("model_type")) not in FAMILIES:
         raise EncoderError(f"a {kind} model; known are {', '.join(FAMILIES)}")
     if not Path(name).is_dir(): revision = path.parent.name  # the rest comes from the same commit
-    prepare = WhisperFeatureExtractor if kind == "whisper" else Wav2Vec2FeatureExtractor
+    prepare = getattr(transformers, FAMILIES[kind])
     prepared = read_preparation(name, revision)
     if (asked := prepared.get("feature_extractor_type") or prepare.__name__) != prepare.__name__:
         raise EncoderError(f"preprocessor_config.json asks for a {asked}; a {kind} model has a {prepare.__name__}")
