@@ -11,6 +11,7 @@ __all__ = ['TUNED_HEADS', 'check_evaluation', 'EvaluationConfig', 'Task', 'read_
 # %% ../nbs/08_protocols.ipynb #imports-protocols
 import hashlib, json, time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -150,19 +151,21 @@ def write_result(file: Path, key: str, result: SplitResult):
 
 # %% ../nbs/08_protocols.ipynb #_examine_all
 def predict_splits(
-    task: Task,
+    splits: list[Split],
+    predict: Callable,  # split -> `SplitResult`
     folder: Path | None = None,  # for the results, or what is there of them
+    key: str = "",  # of what the results depend on
     progress: bool = True,  # show a progress bar
 ) -> tuple[list[SplitResult], int]:  # one for each split; how many were there already
-    "Choose and predict in each split, unless its result is kept"
+    "Predict each split, unless its result is kept"
     from tqdm.auto import tqdm
-    results, kept, key = [], 0, task_key(task)
-    for k, split in enumerate(tqdm(task.splits, desc="selecting", unit="split", disable=not progress)):
+    results, kept = [], 0
+    for k, split in enumerate(tqdm(splits, desc="selecting", unit="split", disable=not progress)):
         file = folder / f"{k:02}.json" if folder else None
         result = read_result(file, key)
         if result: kept += 1
         else:
-            result = select_and_predict(task.dataset, split, task.grids, task.tuner)
+            result = predict(split)
             if file: write_result(file, key, result)
         results.append(result)
     return results, kept
@@ -292,7 +295,8 @@ def run_evaluation(
         report_gaps(dataset.manifest, splits, report)
         report(f"{len(splits)} splits, {n} candidate{'s' * (n > 1)}")
         embedded = time.perf_counter()
-        results, kept = predict_splits(task, folder, progress)
+        predict = partial(select_and_predict, dataset, grids=task.grids, tuner=task.tuner)
+        results, kept = predict_splits(splits, predict, folder, task_key(task), progress)
         if kept: report(f"{kept} of {len(splits)} splits were there already")
         metrics = summarise(dataset, splits, results) | run_facts(task.config, dataset.manifest, task.encoder, dataset.labels)
         metrics |= dict(candidates=[asdict(c) for c in task.candidates], clips=len(dataset.manifest))
