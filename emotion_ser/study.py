@@ -185,7 +185,7 @@ def prepare_study(
     manifest = load_manifest(config.corpus, config.emotions, report)
     split = make_split(manifest, config.protocol, config.seed)  # refused here, before the long work
     if config.finetune: encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    else: encoder = load_encoder(config.encoder, config.layers, config.pooling)
+    else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling))
     embedded = embed_study(manifest, encoder, cache_dir, report, progress)
     usable = usable_clips(embedded, report)
     if embedded.skipped: split = make_split(usable, config.protocol, config.seed)
