@@ -259,11 +259,14 @@ def load_tensors(
     return tensors, metadata
 
 # %% ../nbs/00_core.ipynb #_peak_mb
-def peak_memory_mb():
-    "The most memory that this process has held, in MB, or None where the system does not tell"
+def peak_memory_mb() -> int | None:  # MB of 2**20 bytes; None where the system does not tell
+    "The most memory that this process has held"
+    status = Path("/proc/self/status")  # Linux; `getrusage` would count the parent's memory too
+    found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.is_file() else None
+    if found: return round(int(found[1]) / 2**10)
     try: import resource
     except ImportError: return None
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
 
 # %% ../nbs/00_core.ipynb #one_thread
 @contextmanager
