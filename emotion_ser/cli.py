@@ -11,8 +11,7 @@ __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', '
            'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName',
            'DownloadFolder', 'study_command', 'evaluate_command', 'compare_command', 'train_command',
            'chosen_classifier', 'check_output_file', 'predict_command', 'listen_command', 'clips_to_embed',
-           'chosen_encoder', 'chosen_engine', 'print_embedded', 'embed_command', 'download_command', 'version_command',
-           'main']
+           'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -24,7 +23,7 @@ from typing import Annotated, Literal, Optional
 from .console import (
     new_app, on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
 from .rows import (
-    percent, print_evaluation, print_lines, print_study, recording_rows, row_lines, row_writer,
+    percent, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines, row_writer,
     text_line, write_lines)
 
 # %% ../nbs/90_cli.ipynb #app
@@ -110,7 +109,7 @@ def study_command(
     seed: Seed = 0,
     out: StudyFolder = None,
 ):
-    "Run the study: corpus, embeddings, head, metrics. Embeddings are cached ($EMOTION_SER_CACHE): a second run is fast."
+    "Run the study: corpus, embeddings, head, metrics. A second run is fast ($EMOTION_SER_CACHE)."
     refuse_options({f"--recipe {recipe}": bool(finetune) and recipe != "tuned"},
                    "--finetune has a recipe of its own")
     from emotion_ser.study import StudyConfig, run_study
@@ -138,7 +137,7 @@ def evaluate_command(
     seed: Seed = 0,
     out: EvaluationFolder = None,
 ):
-    "Evaluate under a protocol: settings chosen on inner folds, intervals, subgroups, calibration. Resumable."
+    "Evaluate under a protocol: choices on inner folds, intervals, subgroups, calibration. Resumable."
     refuse_options({f"--members {members}": members > 1 and not finetune,
                     "--head tuned": head == "tuned" and not finetune}, "of use with --finetune alone")
     refuse_options({f"--repeats {repeats}": repeats != 10 and protocol != "random"},
@@ -277,7 +276,7 @@ def predict_command(
     threshold: Threshold = None,
     out: RowsFile = None,
 ):
-    "What emotion recordings express, how likely, and whether to trust it. Trained on actors: not for judging people."
+    "Which emotion recordings express, and how likely. Trained on actors: not for judging people."
     refuse_options({f"--top {top}": bool(top) and format == "csv"},
                    "--format csv has a column for each emotion")
     from emotion_ser.core import write_file
@@ -385,22 +384,6 @@ Runtime = Annotated[Optional[RuntimeName], typer.Option(
 Engine = Annotated[Literal["local", "ray"], typer.Option(
     help='this machine, or a cluster; pip install "emotion_ser\\[ray]"')]
 
-# %% ../nbs/90_cli.ipynb #print_embedded
-def print_embedded(
-    embedded,  # `Embeddings`
-    encoder,
-    listed: str,  # where the manifest was written
-):
-    "What was embedded, what was left out, and where it all lies"
-    from emotion_ser.core import report_list
-    if embedded.skipped:
-        report_list(print_status, "left out, cannot be read", list(embedded.skipped.values()))
-    first, last = encoder.statistics[0], encoder.statistics[-1]
-    print_result(f"written: {listed}")
-    print_result(f"written: {embedded.store}/*.parquet: "
-                 f"{len(set(embedded.manifest.content))} recordings, by `content`; a column "
-                 f"per layer and statistic, layer0_{first} to layer{encoder.top}_{last}")
-
 # %% ../nbs/90_cli.ipynb #embed
 @app.command("embed", no_args_is_help=True)
 def embed_command(
@@ -414,7 +397,7 @@ def embed_command(
     workers: Workers = None,
     address: Address = None,
 ):
-    "Embed recordings: every layer's statistics of every clip, as Parquet. Resumable: what is done is not done again."
+    "Embed recordings: every layer's statistics of every clip, as Parquet. Resumable."
     acoustic, started = encoder == "acoustic", time.perf_counter()
     refuse_options({f"--dtype {dtype}": acoustic and bool(dtype),
                     f"--runtime {runtime}": acoustic and bool(runtime)},

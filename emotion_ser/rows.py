@@ -6,7 +6,7 @@
 __all__ = ['CONTROL', 'STUDY_FILES', 'EVALUATION_FILES', 'prediction_row', 'window_rows', 'recording_rows',
            'ranked_probabilities', 'json_line', 'text_line', 'csv_cell', 'csv_line', 'csv_columns', 'row_writer',
            'row_lines', 'write_lines', 'print_lines', 'percent', 'figure_rows', 'print_figures', 'print_study',
-           'spread_text', 'group_sentences', 'choice_sentences', 'print_evaluation']
+           'spread_text', 'group_sentences', 'choice_sentences', 'print_evaluation', 'print_embedded']
 
 # %% ../nbs/81_rows.ipynb #imports-rows
 import csv, io, json, re, sys
@@ -264,3 +264,19 @@ def print_evaluation(
     seconds = evaluation.cost["seconds"].items()
     print_status(", ".join(f"{step} {s:.0f} s" for step, s in seconds))
     if out: print_result(f"written: {out}/{EVALUATION_FILES}")
+
+# %% ../nbs/81_rows.ipynb #print_embedded
+def print_embedded(
+    embedded,  # `Embeddings`
+    encoder,
+    listed: str,  # where the manifest was written
+):
+    "What was embedded, what was left out, and where it all lies"
+    from emotion_ser.core import report_list
+    if embedded.skipped:
+        report_list(print_status, "left out, cannot be read", list(embedded.skipped.values()))
+    first, last = encoder.statistics[0], encoder.statistics[-1]
+    print_result(f"written: {listed}")
+    print_result(f"written: {embedded.store}/*.parquet: "
+                 f"{len(set(embedded.manifest.content))} recordings, by `content`; a column "
+                 f"per layer and statistic, layer0_{first} to layer{encoder.top}_{last}")
