@@ -207,7 +207,7 @@ def train_command(
     "Train a classifier for use, on all speakers: settings and temperature are chosen on inner folds."
     from emotion_ser.training import train_classifier
     from emotion_ser.protocols import EvaluationConfig
-    from emotion_ser.study import output_folder
+    from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
         pooling=pooling, augment=augment, emotions=emotions, seed=seed)
@@ -405,7 +405,7 @@ def embed_command(
     refuse_options({f"--address {address}": bool(address) and engine != "ray"},
                    "of use with --engine ray alone")
     from emotion_ser.store import embed_corpus, save_manifest
-    from emotion_ser.study import output_folder
+    from emotion_ser.runs import output_folder
     manifest, chosen = clips_to_embed(corpus), chosen_encoder(encoder, layers, dtype, runtime)
     print_status(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, "
                  f"to be embedded by {chosen.name}")

@@ -28,7 +28,7 @@ from .store import embed_corpus, open_store, store_path
 from .train import TUNED
 from .blocks import TunedEncoder, embed_states
 from .finetune import FINE_TUNING
-from .evaluate import evaluate, interval_groups, plot_confusion, score, subgroups
+from .evaluate import evaluate_predictions, interval_groups, plot_confusion, score, subgroups
 from emotion_ser.calibrate import (
     BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability,
     reliability)
@@ -181,7 +181,7 @@ def summarise(
     labels, tested = material.labels, material.manifest.iloc[np.concatenate([split.test for split in splits])]
     raw = np.concatenate([f.probabilities for f in found])
     calibrated = np.concatenate([apply_temperature(f.probabilities, f.temperature) for f in found])
-    report = evaluate(tested.emotion, calibrated, labels, tested.actor, tested.content)
+    report = evaluate_predictions(tested.emotion, calibrated, labels, tested.actor, tested.content)
     rows = []
     for split, f in zip(splits, found):
         truth = material.manifest.emotion.to_numpy()[split.test]

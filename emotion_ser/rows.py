@@ -144,7 +144,7 @@ def row_lines(
     for row in rows:
         if "error" in row:
             failed.append(row["file"])
-            print_status(f"cannot be read: {row['error']}")
+            print_status(f"cannot be decoded: {row['error']}")
         if with_errors or "error" not in row: yield line(row)
 
 # %% ../nbs/81_rows.ipynb #write_lines
@@ -274,7 +274,7 @@ def print_embedded(
     "What was embedded, what was left out, and where it all lies"
     from emotion_ser.core import report_list
     if embedded.skipped:
-        report_list(print_status, "left out, cannot be read", list(embedded.skipped.values()))
+        report_list(print_status, "left out, cannot be decoded", list(embedded.skipped.values()))
     first, last = encoder.statistics[0], encoder.statistics[-1]
     print_result(f"written: {listed}")
     print_result(f"written: {embedded.store}/*.parquet: "

@@ -26,7 +26,7 @@ from .head import EmotionHead, predict_probabilities, save_head
 from .train import RECIPES, plot_learning_curves, train_head
 from .blocks import TunedEncoder, UPPER_FILE, embed_states, save_upper
 from .finetune import FINE_TUNING, fine_tune
-from .evaluate import evaluate, plot_confusion
+from .evaluate import evaluate_predictions, plot_confusion
 
 # %% ../nbs/06_study.ipynb #studyconfig
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def corpus_digest(
 def summarise_study(config, embedded, encoder, head, history, split, probabilities, recipe, seconds):
     "The study, from what its head says of the test part; embedded: whatever has a manifest and knows what was skipped"
     manifest, tested = embedded.manifest, embedded.manifest.iloc[split.test]
-    found = evaluate(tested.emotion, probabilities, head.labels, tested.actor)
+    found = evaluate_predictions(tested.emotion, probabilities, head.labels, tested.actor)
     about = dict(corpus=manifest.attrs["corpus"], corpus_digest=corpus_digest(manifest), encoder=encoder.name,
                  encoder_fingerprint=encoder.fingerprint, embedding_size=encoder.size, labels=head.labels, epochs=int(history.epoch.max()),
                  left_out=[*manifest.attrs.get("left_out", []), *embedded.skipped.values()],

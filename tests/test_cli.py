@@ -129,7 +129,7 @@ def test_spellings_of_version_010(small, tmp_path):
     for name, options in spellings.items(): emotion_ser("study", "--corpus", small, *options, "--out", tmp_path / name, check=True)
     assert metrics(tmp_path / "old") == metrics(tmp_path / "new")
     assert metrics(tmp_path / "old")["config"]["recipe"] == "baseline" and "actor-holdout" in metrics(tmp_path / "old")["command"]
-    for command, words in dict(study=("seed]", "|seed", "actors]", "|actors"), evaluate=("mlp-seed", "committee", "|actors|"), train=("|actors", "actors|")).items():
+    for command, words in dict(study=("seed>", "|seed", "actors>"), evaluate=("mlp-seed", "committee", "|actors|"), train=("actors>", "actors|")).items():
         shown = emotion_ser(command, "--help", check=True).stdout
         assert not [word for word in words if word in shown]
     fails(emotion_ser("study", "--recipe", "seed", "--finetune", "1", "--encoder", "x"), "--recipe baseline", "--finetune")
