@@ -52,28 +52,31 @@ def compare_arithmetic(
     protocol: str = "emobox",
 ) -> pd.DataFrame:  # arithmetic, uar, difference, low, high, cosine, cosine_standardised
     "What each arithmetic costs against the first"
-    rows = []
+    rows: list[dict] = []
     for name, make in encoders.items():
         encoder = make()
         embedded = embed_corpus(manifest, encoder, progress=False)
         predictions = predict_unseen(embedded.manifest, embedded.vectors, encoder, protocol)
         if not rows: first, reference = predictions, embedded.vectors
         about = embedded.manifest
-        found = paired_difference(about.emotion.to_numpy(), first, predictions, label_names(about), about.actor.to_numpy())
+        truth, actors = about.emotion.to_numpy(), about.actor.to_numpy()
+        found = paired_difference(truth, first, predictions, label_names(about), actors).loc["uar"]
         cosine, standardised = similarity(reference, embedded.vectors)
-        rows.append(dict(arithmetic=name, uar=found.second["uar"], **found.loc["uar", ["difference", "low", "high"]],
-                         cosine=cosine, cosine_standardised=standardised))
+        rows.append(dict(arithmetic=name, uar=found.second, difference=found.difference, low=found.low,
+                         high=found.high, cosine=cosine, cosine_standardised=standardised))
     return pd.DataFrame(rows)
 
 
 def main():
     "Measure and record"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("nbs/results"), help="folder for speed_accuracy.csv; default: nbs/results")
+    parser.add_argument("--out", type=Path, default=Path("nbs/results"),
+                        help="folder for speed_accuracy.csv; default: nbs/results")
     out = parser.parse_args().out
     table = compare_arithmetic(load_corpus("ravdess", report=silent), wide_encoders())
-    record(table.round(4), out / "speed_accuracy.csv", corpus="RAVDESS", encoder="whisper-base", protocol="emobox",
-           head="lda, layers all, mean+std", seed=0, machine=machine(), command="python bench/accuracy.py")
+    record(table.round(4), out / "speed_accuracy.csv",
+           corpus="RAVDESS", encoder="whisper-base", protocol="emobox", head="lda, layers all, mean+std",
+           seed=0, machine=machine(), command="python bench/accuracy.py")
     print(table.round(4).to_string(index=False))
 
 

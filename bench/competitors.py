@@ -118,8 +118,9 @@ def pipeline_loop(encoder: Encoder, waveforms: list[np.ndarray]) -> np.ndarray:
     from transformers import pipeline
     with quiet_transformers():
         make: Callable = pipeline
-        ask = make("feature-extraction", model=encoder.model, tokenizer=encoder.extractor, device="cpu",
-                   return_tensors=True, tokenize_kwargs=dict(sampling_rate=SAMPLING_RATE))
+        ask = make("feature-extraction", model=encoder.model, tokenizer=encoder.extractor,
+                   device="cpu", return_tensors=True,
+                   tokenize_kwargs=dict(sampling_rate=SAMPLING_RATE))
         return np.stack([ask(waveform)[0].float().mean(0).numpy() for waveform in waveforms])
 
 
@@ -127,14 +128,16 @@ def nkululeko_loop(encoder: Encoder, waveforms: list[np.ndarray]) -> np.ndarray:
     "nkululeko's extraction (wav2vec 2.0 only), if it is installed; its loading of files is left out"
     from nkululeko.feat_extract.feats_wav2vec2 import Wav2vec2
     theirs = SimpleNamespace(processor=encoder.extractor, model=encoder.model, device="cpu")
-    return np.stack([Wav2vec2.get_embeddings(theirs, waveform, SAMPLING_RATE, "clip") for waveform in waveforms])
+    embed = partial(Wav2vec2.get_embeddings, theirs)
+    return np.stack([embed(waveform, SAMPLING_RATE, "clip") for waveform in waveforms])
 
 
 # ---------------------------------------------------------------- tried and dropped
 
 def in_int8(encoder: Encoder) -> Encoder:
     "The transformer's matrices in 8-bit integers, by PyTorch's dynamic quantisation"
-    encoder.model = torch.ao.quantization.quantize_dynamic(encoder.model, {torch.nn.Linear}, dtype=torch.qint8)
+    quantise = torch.ao.quantization.quantize_dynamic
+    encoder.model = quantise(encoder.model, {torch.nn.Linear}, dtype=torch.qint8)
     encoder.transformer = encoder.model if is_whisper(encoder) else encoder.model.encoder
     return encoder
 
@@ -204,9 +207,10 @@ def tried(
     name: str,  # one of `ENCODERS`
 ) -> dict[str, Competitor]:
     "What was tried and dropped"
-    found = {"tried: int8, torch": Competitor(from_files, lambda: in_int8(benchmark_encoder(name)), True)}
+    make = partial(benchmark_encoder, name)
+    found = {"tried: int8, torch": Competitor(from_files, lambda: in_int8(make()), True)}
     if name == "wav2vec2-base":
-        found["tried: torch.compile"] = Competitor(forward_by_clip, lambda: compiled(benchmark_encoder(name)))
+        found["tried: torch.compile"] = Competitor(forward_by_clip, lambda: compiled(make()))
     return found
 
 

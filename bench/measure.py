@@ -26,7 +26,8 @@ def machine() -> str:
     "Processor, cores, and whether it computes in bfloat16"
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     model = (re.findall(r"model name\s*: (.+)", about) or ["unknown processor"])[0]
-    return f"{model}, {torch.get_num_threads()} threads, bfloat16 {'yes' if has_bfloat16() else 'no'}"
+    bfloat16 = "yes" if has_bfloat16() else "no"
+    return f"{model}, {torch.get_num_threads()} threads, bfloat16 {bfloat16}"
 
 
 def alternate(
@@ -44,7 +45,8 @@ def alternate(
             embedded[name] = runs[name](None)
             row[name] = time.perf_counter() - started
         seconds.append(row)
-        report(f"round {i + 1} of {rounds}: " + ", ".join(f"{name} {s:.1f} s" for name, s in row.items()))
+        took = ", ".join(f"{name} {s:.1f} s" for name, s in row.items())
+        report(f"round {i + 1} of {rounds}: {took}")
     return pd.DataFrame(seconds)[list(runs)], embedded
 
 
@@ -60,8 +62,8 @@ def least_cosine(
 def similarity(
     reference: np.ndarray,  # [n_clips, width]
     other: np.ndarray,  # [n_clips, width]
-) -> tuple[float, float]:  # as they are; standardised by the reference's mean and deviation over the clips
-    "The smallest cosines. Embeddings share a large mean: the second sees what a classifier sees, and is far stricter"
+) -> tuple[float, float]:  # as they are; standardised by the reference over the clips
+    "The smallest cosines. Embeddings share a large mean: the second sees what a classifier sees"
     mean, deviation = reference.mean(0), reference.std(0) + 1e-9
     standardised = least_cosine((reference - mean) / deviation, (other - mean) / deviation)
     return least_cosine(reference, other), standardised
@@ -74,7 +76,8 @@ def in_fresh_process(
 ) -> list[float]:
     "What a measurement in a process of its own printed last"
     command = [sys.executable, "-W", "ignore", HERE / "one_process.py", *arguments]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     return [float(number) for number in done.stdout.strip().splitlines()[-1].split()]
 
 
@@ -94,8 +97,10 @@ def growth(
     rounds: int = 3,
 ) -> pd.DataFrame:  # times, seconds and peak_mb (medians over rounds), clips, per_clip_ms
     "How time and memory grow with the corpus; each run in a process of its own, sizes taking turns"
-    rows = [(n, *in_fresh_process("growth", encoder, n, *paths)) for _ in range(rounds) for n in times]
-    table = pd.DataFrame(rows, columns=["times", "seconds", "peak_mb"]).groupby("times").median().reset_index()
+    measured = pd.DataFrame([(n, *in_fresh_process("growth", encoder, n, *paths))
+                             for _ in range(rounds) for n in times],
+                            columns=["times", "seconds", "peak_mb"])
+    table = measured.groupby("times").median().reset_index()
     clips = len(paths) * table.times
     return table.assign(clips=clips, per_clip_ms=1000 * table.seconds / clips)
 
@@ -113,7 +118,8 @@ def second_run_seconds(
     "How long a command takes when it is run again"
     for _ in range(2):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "emotion_ser", *command], check=True, capture_output=True)
+        words = [sys.executable, "-m", "emotion_ser", *command]
+        subprocess.run(words, check=True, capture_output=True)
     return time.perf_counter() - started
 
 

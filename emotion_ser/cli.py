@@ -281,7 +281,7 @@ def predict_command(
                    "--format csv has a column for each emotion")
     from emotion_ser.core import write_file
     from emotion_ser.classifier import find_recordings
-    paths, failed = find_recordings(recordings, print_status), []
+    paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
     classifier = chosen_classifier(model, encoder_path, threshold)
     header, line = row_writer(format, classifier.labels, top, timeline)
