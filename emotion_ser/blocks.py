@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 from .audio import AudioError
 from .core import load_tensors, one_thread, save_tensors
-from .corpus import clip_name
 from .preprocess import SPEEDS, loudness, speech_part
 from .checkpoint import EncoderError
 from emotion_ser.embed import (
     Encoder, FrozenEncoder, clip_pieces, hash_weights, hidden_states, mean_std, merge_stats,
     piece_part)
 from .store import (
-    list_clips, load_clip, map_ahead, open_filesystem, open_store, put_bytes, store_path)
+    clip_name, list_clips, load_clip, map_ahead, open_filesystem, open_store, put_bytes, store_path)
 
 # %% ../nbs/04a_blocks.ipynb #upperblocks
 class UpperBlocks(torch.nn.Module):

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from .audio import AudioError, open_file
 from .core import printable, unquote_cell
-from .corpus import CorpusError, counted, first_of, same_sounds, stretch_content
+from .corpus import CorpusError, counted, first_of, stretch_content
+from .curate import same_sounds
 
 # %% ../nbs/00c_lists.ipynb #clean_name
 def clean_name(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 from .core import default_cache, report_list
 from .corpus import (
-    CorpusError, audio_files, clip_name, corpus_name, counted, find_audio, first_of, printed,
-    report_twins, with_facts, with_sound)
+    CorpusError, audio_files, corpus_name, counted, find_audio, first_of, printed, with_facts)
+from .curate import report_twins, short_name, with_sound
 from .data import COLUMNS, download_ravdess, label_names, parse_name, prepare_ravdess
 from .synthetic import make_sample_corpus
 from .lists import one_spelling, read_list, with_overlaps, with_recordings
@@ -266,7 +266,7 @@ def without_copies(
 ) -> pd.DataFrame:
     "One row for each sound, label and speaker"
     again = manifest.duplicated(["sound", "emotion", "actor"])
-    if again.any(): report_list(report, "left out, exact copies", list(map(clip_name, manifest[again].itertuples())))
+    if again.any(): report_list(report, "left out, exact copies", list(map(short_name, manifest[again].itertuples())))
     return manifest[~again].reset_index(drop=True)
 
 # %% ../nbs/00d_own.ipynb #refuse_one_label

@@ -19,13 +19,13 @@ import pytest
 import soundfile as sf
 from conftest import emotion_ser
 
-import emotion_ser.data as data
+import emotion_ser.curate as curate
 from emotion_ser.core import read_table, write_table
-from emotion_ser.corpus import CorpusError, find_audio, list_recordings, report_left_out, stretch_content
+from emotion_ser.corpus import CorpusError, clip_facts, find_audio, list_recordings, report_left_out, stretch_content
 from emotion_ser.data import RAVDESS_ARCHIVE, prepare_ravdess, ravdess_names
+from emotion_ser.own import load_corpus
 from emotion_ser.splits import Split, actor_split, random_split
 from emotion_ser.synthetic import make_sample_corpus
-from emotion_ser.own import load_corpus
 
 RATE = 16000
 LABELS, SPEAKERS = ("happy", "sad", "angry"), ("s0", "s1", "s2")
@@ -260,7 +260,7 @@ def test_a_clip_that_cannot_be_decoded_while_comparing_is_told(plain):
 
 def test_only_what_could_be_equal_is_decoded(tmp_path, monkeypatch):
     for i in range(20): clip(tmp_path / f"c/{LABELS[i % 2]}/{i}.wav", i, seconds=0.3 + 0.01 * i)  # no two of one length
-    monkeypatch.setattr(data, "sample_hash", lambda *args: pytest.fail("decoded"))
+    monkeypatch.setattr(curate, "sample_hash", lambda *args: pytest.fail("decoded"))
     assert (lambda manifest: (manifest["sound"] == manifest.content).all())(understood(tmp_path / "c")[0])
 
 
@@ -519,7 +519,7 @@ def test_stretches(tmp_path, calls, form):
     manifest, said = understood(tmp_path / "calls.csv")
     assert len(manifest) == 18 and manifest.content.nunique() == manifest["sound"].nunique() == 18 and "copies" not in said
     assert np.allclose(manifest.duration, 0.3) and np.allclose(manifest.start, 0.3 * np.tile(range(6), 3)) and "18 of them stretches, from 3 files" in said
-    whole = data.clip_facts(tmp_path / "call0.wav")["content"]
+    whole = clip_facts(tmp_path / "call0.wav")["content"]
     assert manifest.content[1] == stretch_content(whole, manifest.start[1], manifest.end[1]) != whole
     assert [np.array_equal(sf.read(row.path, start=round(row.start * RATE), stop=round(row.end * RATE))[0], sound(10 * (i // 6) + i % 6)) for i, row in enumerate(manifest.itertuples())]
 
@@ -535,7 +535,7 @@ def test_milliseconds_durations_and_open_ends(tmp_path, calls):
     a_list(tmp_path, "file,start,end,emotion\ncall0.wav,,0.3,sad\ncall0.wav,1.5,,happy\ncall1.wav,0,NaT,happy\ncall2.wav,0 days,0 days 00:00:01.8,sad\n")
     manifest = understood(tmp_path / "list.csv")[0]
     assert np.allclose(manifest.duration, [0.3, 0.3, 1.8, 1.8])
-    assert manifest.content[2:].tolist() == [data.clip_facts(tmp_path / f"call{s}.wav")["content"] for s in (1, 2)]  # all of it is the file
+    assert manifest.content[2:].tolist() == [clip_facts(tmp_path / f"call{s}.wav")["content"] for s in (1, 2)]  # all of it is the file
 
 
 def test_stretches_with_decimal_commas(tmp_path):
@@ -580,8 +580,8 @@ def test_stretches_are_not_compared_with_one_another(tmp_path, calls, monkeypatc
     a_list(tmp_path, "file,start,end,emotion\nstill.wav,0,0.5,sad\nstill.wav,0.5,1,happy\n")
     assert len(understood(tmp_path / "list.csv")[0]) == 2  # silence is no contradiction
     calls.to_csv(tmp_path / "calls.csv", index=False)
-    real, decoded = data.sample_hash, []
-    monkeypatch.setattr(data, "sample_hash", lambda *args: decoded.append(args[0]) or real(*args))
+    real, decoded = curate.sample_hash, []
+    monkeypatch.setattr(curate, "sample_hash", lambda *args: decoded.append(args[0]) or real(*args))
     understood(tmp_path / "calls.csv")
     assert len(decoded) <= 3 * 3  # the three recordings, which are of one length
 
