@@ -14,7 +14,7 @@ import torch
 
 from emotion_ser.checkpoint import has_bfloat16, quiet_transformers
 from emotion_ser.core import one_thread
-from emotion_ser.embed import Encoder, network_inputs, network_layers
+from emotion_ser.embed import Encoder, WhisperEncoder
 from emotion_ser.preprocess import SAMPLING_RATE
 from emotion_ser.scale import OnnxEncoder
 from emotion_ser.store import embed_corpus
@@ -47,11 +47,6 @@ def benchmark_encoder(
     return random_wav2vec2(**options)
 
 
-def is_whisper(encoder: Encoder) -> bool:
-    "Whether an encoder's network is Whisper's"
-    return encoder.model.config.model_type == "whisper"
-
-
 # ---------------------------------------------------------------- the network alone
 
 def mean_frame(
@@ -60,10 +55,8 @@ def mean_frame(
 ) -> np.ndarray:  # [width]
     "The network's last layer, averaged over time"
     with torch.inference_mode():
-        inputs = network_inputs(encoder, waveform[None])
-        if is_whisper(encoder): frames = network_layers(encoder, inputs)[-1]
-        else: frames = encoder.model(inputs).last_hidden_state
-        return frames[0].float().mean(0).numpy()
+        frames = encoder.forward(encoder.prepare(waveform[None]))[0]
+        return frames.float().mean(0).numpy()
 
 
 def forward_only(
@@ -103,7 +96,7 @@ def padded_loop(
 ) -> np.ndarray:  # [n_clips, width]
     "As most notebooks do it: batches padded with zeros (Whisper: to 30 s), mean over the padding too"
     options = dict(sampling_rate=SAMPLING_RATE, return_tensors="pt")
-    if not is_whisper(encoder): options.update(padding=True)
+    if not isinstance(encoder, WhisperEncoder): options.update(padding=True)
     means = []
     with torch.inference_mode():
         for i in range(0, len(waveforms), size):
@@ -138,7 +131,7 @@ def in_int8(encoder: Encoder) -> Encoder:
     "The transformer's matrices in 8-bit integers, by PyTorch's dynamic quantisation"
     quantise = torch.ao.quantization.quantize_dynamic
     encoder.model = quantise(encoder.model, {torch.nn.Linear}, dtype=torch.qint8)
-    encoder.transformer = encoder.model if is_whisper(encoder) else encoder.model.encoder
+    encoder.transformer = encoder.find_transformer(encoder.model)
     return encoder
 
 

@@ -15,7 +15,8 @@ from competitors import benchmark_encoder
 from emotion_ser.checkpoint import has_bfloat16
 from emotion_ser.codec import read_audio
 from emotion_ser.core import one_thread
-from emotion_ser.embed import mean_std, network_inputs, network_layers, piece_part
+from emotion_ser.embed import mean_std
+from emotion_ser.frames import piece_part
 from emotion_ser.preprocess import load_waveform, loudness, speech_part
 
 HERE = Path(__file__).parent
@@ -150,8 +151,8 @@ def time_clip(encoder, path: str, watch: Stopwatch):
     "Embed one clip step by step"
     with watch("read"): samples, rate, _ = read_audio(path)
     with watch("resample"): waveform = load_waveform((samples, rate))
-    with watch("features"): inputs = network_inputs(encoder, waveform[None])
-    with watch("network"): frames = torch.stack(network_layers(encoder, inputs), 1).float()[0]
+    with watch("features"): inputs = encoder.prepare(waveform[None])
+    with watch("network"): frames = torch.stack(encoder.layer_states(inputs), 1).float()[0]
     with watch("pool"):
         mean_std(frames)
         mean_std(frames[:, speech_frames(waveform, frames.shape[1])])
