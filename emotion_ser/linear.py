@@ -45,9 +45,9 @@ def as_network(
     head = EmotionHead(self.weight.shape[1], names, hidden=0, dropout=0.0, standardise=True)
     head.fit_scale(torch.tensor(vectors))
     weight, bias = self.weight[seen].astype(float), self.bias[seen]
+    scaled = weight * head.scale.numpy(), bias + weight @ head.mean.double().numpy()
     with torch.no_grad():
-        head.layers[-1].weight.copy_(torch.tensor(weight * head.scale.numpy()))
-        head.layers[-1].bias.copy_(torch.tensor(bias + weight @ head.mean.double().numpy()))
+        for own, found in zip(head.layers[-1].parameters(), scaled): own.copy_(torch.tensor(found))
     return head.eval()
 
 # %% ../nbs/03a_linear.ipynb #_scale
