@@ -13,10 +13,10 @@ from emotion_ser.preprocess import MIN_SAMPLES, load_waveform
 
 
 def test_every_name_of_the_corpus_is_understood():
-    said = [parse_name(name) for actor in range(1, 25) for name in ravdess_names(actor)]
-    assert len(said) == 1440 and None not in said
-    assert all((clip["gender"] == "male") == (clip["actor"] % 2 == 1) for clip in said)
-    assert pd.Series([clip["emotion"] for clip in said]).value_counts().to_dict() == {e: 96 if e == "neutral" else 192 for e in EMOTIONS}
+    parsed = [parse_name(name) for actor in range(1, 25) for name in ravdess_names(actor)]
+    assert len(parsed) == 1440 and None not in parsed
+    assert all((clip["gender"] == "male") == (clip["actor"] % 2 == 1) for clip in parsed)
+    assert pd.Series([clip["emotion"] for clip in parsed]).value_counts().to_dict() == {e: 96 if e == "neutral" else 192 for e in EMOTIONS}
 
 
 @st.composite
@@ -45,7 +45,7 @@ def test_no_split_ever_leaks(manifest, seed, protocol):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4000), st.integers(1, 8), st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]), st.floats(1e-3, 1.0))
-def test_whatever_can_be_heard_comes_out_the_same_way(n, channels, rate, loudness):
+def test_whatever_can_be_decoded_comes_out_the_same_way(n, channels, rate, loudness):
     samples = loudness * np.random.default_rng(n).uniform(-1, 1, size=(n + channels, channels)).astype(np.float32)
     try: waveform = load_waveform(samples, rate)
     except AudioError as error:
