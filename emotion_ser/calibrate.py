@@ -9,33 +9,34 @@ __all__ = ['BINS', 'LOG_LIMIT', 'reliability', 'calibration_error', 'apply_tempe
 # %% ../nbs/05a_calibrate.ipynb #imports-calibrate
 import numpy as np
 import pandas as pd
+from .data import to_targets
 
 # %% ../nbs/05a_calibrate.ipynb #_checked_rows
-BINS = 15  # as in Guo et al. 2017
-
-
 def _checked_rows(probabilities):
     "[n, n_labels] as float64, or a `ValueError` that says why these are no probabilities"
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2: raise ValueError(f"probabilities have the shape {p.shape}; [n, n_labels] is needed")
     if not np.isfinite(p).all(): raise ValueError("some probabilities are not finite")
     if (p < 0).any(): raise ValueError("some probabilities are negative; are these logits?")
-    off = np.abs(p.sum(axis=1) - 1)
-    if (off > 1e-3).any(): raise ValueError(f"the probabilities of {(off > 1e-3).sum()} clips do not sum to 1")
+    off = np.abs(p.sum(axis=1) - 1) > 1e-3
+    if off.any(): raise ValueError(f"the probabilities of {off.sum()} clips do not sum to 1")
     return p
 
 # %% ../nbs/05a_calibrate.ipynb #checked
 def _checked(truth, probabilities, labels):
     "The truth as positions in `labels` [n], and the probabilities [n, n_labels], or a `ValueError`"
-    p, position = _checked_rows(probabilities), {label: i for i, label in enumerate(labels)}
+    p = _checked_rows(probabilities)
     if p.shape != (len(truth), len(labels)):
         raise ValueError(f"probabilities of shape {p.shape} for {len(truth)} clips and {len(labels)} labels")
     if not len(truth): raise ValueError("no clips: there is nothing to measure")
-    if strange := sorted({str(t) for t in truth if t not in position}):
-        raise ValueError(f"the truth holds {', '.join(strange)}, which is not among the labels")
-    return np.array([position[t] for t in truth]), p
+    strange = sorted({str(t) for t in truth if t not in labels})
+    if strange: raise ValueError(f"the truth holds {', '.join(strange)}, which is not among the labels")
+    return to_targets(truth, labels), p
 
 # %% ../nbs/05a_calibrate.ipynb #reliability
+BINS = 15  # as in Guo et al. 2017
+
+
 def reliability(
     truth: np.ndarray,  # [n] labels
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
@@ -48,16 +49,17 @@ def reliability(
     edges = np.arange(bins + 1) / bins
     confidence, right = np.minimum(p.max(axis=1), 1), p.argmax(axis=1) == position
     bin_of = np.searchsorted(edges, confidence) - 1
-    table = pd.DataFrame(dict(confidence=confidence, accuracy=right)).groupby(bin_of).mean().reindex(range(bins))
-    table.insert(0, "clips", np.bincount(bin_of, minlength=bins))
-    table.insert(0, "low", edges[:-1])
-    table.insert(1, "high", edges[1:])
-    return table
+    clips = pd.DataFrame(dict(confidence=confidence, accuracy=right))
+    means = clips.groupby(bin_of).mean().reindex(range(bins))
+    counts = np.bincount(bin_of, minlength=bins)
+    bounds = pd.DataFrame(dict(low=edges[:-1], high=edges[1:], clips=counts))
+    return bounds.join(means)
 
 # %% ../nbs/05a_calibrate.ipynb #_ece
 def _ece(table):
     "The expected calibration error of a table from `reliability`"
-    return float((table.clips * (table.accuracy - table.confidence).abs()).sum() / table.clips.sum())
+    off = (table.accuracy - table.confidence).abs()
+    return float((table.clips * off).sum() / table.clips.sum())
 
 # %% ../nbs/05a_calibrate.ipynb #calibration_error
 def calibration_error(
@@ -70,7 +72,7 @@ def calibration_error(
     return _ece(reliability(truth, probabilities, labels, bins))
 
 # %% ../nbs/05a_calibrate.ipynb #apply_temperature
-_FLOOR = 1e-300  # a probability below counts as this: a softmax can say 0, which no logarithm survives
+_LEAST = 1e-300  # a probability below counts as this: a softmax can give 0, which no logarithm survives
 
 
 def apply_temperature(
@@ -78,12 +80,13 @@ def apply_temperature(
     temperature: float,  # above 1 less sure, below 1 surer, 1 as it was
 ) -> np.ndarray:  # [n, n_labels] float64, each row sums to 1, its labels in the order they had
     "softmax(log p / T) (Guo et al. 2017). `ValueError` unless the temperature is finite and above 0"
+    from scipy.special import softmax
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"a temperature of {temperature}; it must be finite and above 0")
-    logs = np.log(np.clip(_checked_rows(probabilities), _FLOOR, None))
+    logs = np.log(np.clip(_checked_rows(probabilities), _LEAST, None))
+    below = logs - logs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):  # a tiny temperature: all but the largest go to 0
-        weights = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
-    return weights / weights.sum(axis=1, keepdims=True)
+        return softmax(below / temperature, axis=1)
 
 # %% ../nbs/05a_calibrate.ipynb #negative_log_likelihood
 def negative_log_likelihood(
@@ -93,7 +96,8 @@ def negative_log_likelihood(
 ) -> float:  # nats per clip: 0 is sure and right, log(n_labels) a shrug, above that worse than a shrug
     "Mean surprise at the truth. `ValueError` as in `reliability`"
     position, p = _checked(truth, probabilities, labels)
-    return float(np.log(1 / np.clip(p[np.arange(len(p)), position], _FLOOR, 1)).mean())
+    of_truth = p[np.arange(len(p)), position]
+    return float(np.log(1 / np.clip(of_truth, _LEAST, 1)).mean())
 
 # %% ../nbs/05a_calibrate.ipynb #fit_temperature
 LOG_LIMIT = 4.0  # how far from 0 the logarithm of a temperature is sought
@@ -103,30 +107,39 @@ def fit_temperature(
     truth: np.ndarray,  # [n] labels
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     labels: list[str],  # what the columns mean
-) -> float:  # above 0, between exp(-4) = 0.018 and exp(4) = 55, where the search ends if the clips set no limit
+) -> float:  # between exp(-4) = 0.018 and exp(4) = 55, where the search ends if the clips set no limit
     "The temperature of least negative log-likelihood here (Guo et al. 2017). `ValueError` if there are no clips"
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
     position, p = _checked(truth, probabilities, labels)
-    logs = np.log(np.clip(p, _FLOOR, None))
-    said = logs[np.arange(len(logs)), position]  # [n] of the truth
+    logs = np.log(np.clip(p, _LEAST, None))
+    of_truth = logs[np.arange(len(logs)), position]  # [n]
 
     def cost(log_t):
         t = np.exp(log_t)
-        return (logsumexp(logs / t, axis=1) - said / t).mean()
+        return (logsumexp(logs / t, axis=1) - of_truth / t).mean()
 
-    return float(np.exp(minimize_scalar(cost, bounds=(-LOG_LIMIT, LOG_LIMIT), method="bounded").x))
+    found = minimize_scalar(cost, bounds=(-LOG_LIMIT, LOG_LIMIT), method="bounded")
+    return float(np.exp(found.x))
 
 # %% ../nbs/05a_calibrate.ipynb #is_calibrated
 def is_calibrated(temperature: float) -> bool:
     "Whether a temperature was found: at the ends of the search the clips set no limit, and it says nothing"
     return bool(abs(np.log(temperature)) < LOG_LIMIT - 0.01)
 
+# %% ../nbs/05a_calibrate.ipynb #plot_reliability-1
+def _curve(ax, table, label, **style):
+    "Accuracy against confidence, bin by bin; hollow where a bin holds fewer than 10 clips"
+    filled = table[table.clips > 0]
+    few = filled[filled.clips < 10]
+    ax.plot(filled.confidence, filled.accuracy, ms=6, lw=1.2, label=label, **style)
+    ax.plot(few.confidence, few.accuracy, ms=6, lw=0, markerfacecolor="white", **style)
+
 # %% ../nbs/05a_calibrate.ipynb #_share_bars
 def _share_bars(ax, table, left, width, **style):
     "The share of clips per bin as bars; `left` and `width` in units of a bin, so that several tables fit"
-    size = table.high - table.low
-    ax.bar(table.low + left * size, table.clips / table.clips.sum(), width * size, align="edge", **style)
+    size, share = table.high - table.low, table.clips / table.clips.sum()
+    ax.bar(table.low + left * size, share, width * size, align="edge", **style)
 
 # %% ../nbs/05a_calibrate.ipynb #plot_reliability
 def plot_reliability(
@@ -136,19 +149,17 @@ def plot_reliability(
     "Reliability diagram (DeGroot & Fienberg 1983), and below it the share of clips in each bin"
     import matplotlib.pyplot as plt
     import seaborn as sns
-    colours = sns.color_palette("colorblind", len(tables))
-    fig, (top, below) = plt.subplots(2, 1, figsize=(5.6, 6.4), sharex=True, height_ratios=(3, 1),
-                                     layout="constrained")
+    rows = dict(sharex=True, height_ratios=(3, 1), layout="constrained")
+    fig, (top, below) = plt.subplots(2, 1, figsize=(5.6, 6.4), **rows)
     top.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="keeps its word")
+    colours, width = sns.color_palette("colorblind", len(tables)), 0.8 / len(tables)
     for i, (name, table) in enumerate(tables.items()):
-        filled, style = table[table.clips > 0], dict(color=colours[i], marker="osD^vP"[i % 6], ms=6, lw=1.2)
-        top.plot(filled.confidence, filled.accuracy, **style,
-                 label=f"{name}: ECE {_ece(table):.3f}, {table.clips.sum()} clips")
-        few = filled[filled.clips < 10]
-        top.plot(few.confidence, few.accuracy, **{**style, "lw": 0}, markerfacecolor="white")
-        _share_bars(below, table, 0.1 + 0.8 * i / len(tables), 0.8 / len(tables), color=colours[i])
+        label = f"{name}: ECE {_ece(table):.3f}, {table.clips.sum()} clips"
+        _curve(top, table, label, color=colours[i], marker="osD^vP"[i % 6])
+        _share_bars(below, table, 0.1 + width * i, width, color=colours[i])
     top.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy (share of clips right)")
     below.set(xlabel="confidence (largest probability)", ylabel="share of clips")
-    top.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="hollow: fewer than 10 clips", title_fontsize=8)
+    hollow = dict(title="hollow: fewer than 10 clips", title_fontsize=8)
+    top.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), **hollow)
     fig.suptitle(title, fontsize=10)
     return fig

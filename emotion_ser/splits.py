@@ -10,6 +10,7 @@ __all__ = ['EMOBOX', 'EMOBOX_ACTORS', 'PROTOCOLS', 'ONE_SPLIT', 'outer_splits', 
 
 # %% ../nbs/00b_splits.ipynb #imports-splits
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -163,7 +164,7 @@ def loso_splits(manifest: pd.DataFrame, seed: int = 0, **_) -> list[Split]:
     return hold_out(manifest, "loso", seed, [[speaker] for speaker in sorted(everybody)])
 
 # %% ../nbs/00b_splits.ipynb #protocols
-PROTOCOLS = {  # name -> makes its splits
+PROTOCOLS: dict[str, Callable] = {  # name -> makes its splits
     "random": lambda m, seed=0, repeats=10, **_: [random_split(m, seed + k) for k in range(repeats)],
     "actor-holdout": lambda m, seed=0, **_: [actor_split(m, seed)],
     "actor-kfold": kfold_splits,

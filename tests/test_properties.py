@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from emotion_ser.data import EMOTIONS, parse_name, ravdess_names
 from emotion_ser.splits import actor_split, random_split
-from emotion_ser.evaluate import _from_confusion, confusion, score
+from emotion_ser.evaluate import METRICS, confusion, confusion_metrics, evaluate_predictions, score
 from emotion_ser.audio import AudioError
 from emotion_ser.preprocess import MIN_SAMPLES, load_waveform
 
 
 def test_every_name_of_the_corpus_is_understood():
-    parsed = [parse_name(name) for actor in range(1, 25) for name in ravdess_names(actor)]
-    assert len(parsed) == 1440 and None not in parsed
-    assert all((clip["gender"] == "male") == (clip["actor"] % 2 == 1) for clip in parsed)
-    assert pd.Series([clip["emotion"] for clip in parsed]).value_counts().to_dict() == {e: 96 if e == "neutral" else 192 for e in EMOTIONS}
+    clips = [parse_name(name) for actor in range(1, 25) for name in ravdess_names(actor)]
+    assert len(clips) == 1440 and None not in clips
+    assert all((clip["gender"] == "male") == (clip["actor"] % 2 == 1) for clip in clips)
+    assert pd.Series([clip["emotion"] for clip in clips]).value_counts().to_dict() == {e: 96 if e == "neutral" else 192 for e in EMOTIONS}
 
 
 @st.composite
@@ -62,5 +62,15 @@ def test_metrics_from_a_confusion_matrix_are_scikit_learns(n_labels, n, seed):
     rng = np.random.default_rng(seed)
     labels = EMOTIONS[:n_labels]
     truth, guess = rng.choice(labels, n), rng.choice(labels, n)
-    ours = _from_confusion(confusion(truth, guess, labels).to_numpy())
+    ours = confusion_metrics(confusion(truth, guess, labels).to_numpy())
     for metric, value in score(truth, guess, labels).items(): assert ours[metric] == pytest.approx(value), metric
+
+
+@pytest.mark.parametrize("odd", [["None", "nan", "01"], ["", " ", "1.0"], ["é", "=1+1", "a, b"]])
+def test_labels_are_names_whatever_they_look_like(odd):
+    rng = np.random.default_rng(0)
+    truth, guess, actors = rng.integers(0, 3, 240), rng.integers(0, 3, 240), np.repeat(np.arange(24), 10)
+    usual, renamed = (evaluate_predictions(np.array(labels)[truth], np.eye(3)[guess], labels, actors) for labels in (["a", "b", "c"], odd))
+    for what in (*METRICS, "intervals", "confusion"): assert renamed[what] == usual[what]
+    assert [row["emotion"] for row in renamed["per_class"]] == odd
+    with pytest.raises(ValueError, match="is none of the labels"): evaluate_predictions(np.array(odd)[truth], np.eye(3)[guess][:, :2], odd[:2], actors)
