@@ -12,6 +12,7 @@ import copy, hashlib, json, torch
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from fastcore.basics import patch
+from functools import partial
 from pathlib import Path
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -40,14 +41,16 @@ class FineTuning:
     dropout: float = 0.5  # of the head, on what it reads and in its hidden layer
     label_smoothing: float = 0.1
     average: float = 0.98  # how much of the averaged weights stays at each step
-    copies: bool = True  # augmentation: learn from a clip as it is or at another speed, a new choice each epoch
+    copies: bool = True  # augmentation: each epoch chooses a speed for each clip
     crop: float = 0.5  # at most this share of a training clip's frames is left out, at either end
     mixup: float = 0.0  # how much two clips are mixed (Zhang et al. 2018); 0: never
     dtype: str = "float32"  # `bfloat16` where `has_bfloat16()`, or on a GPU
 
     def __post_init__(self):
-        if self.start not in ("trained", "fresh"): raise ValueError(f"no start {self.start!r}; there are trained and fresh")
-        if self.dtype not in ("float32", "bfloat16"): raise ValueError(f"no dtype {self.dtype!r} to train in; there are float32 and bfloat16")
+        if self.start not in ("trained", "fresh"):
+            raise ValueError(f"no start {self.start!r}; there are trained and fresh")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"no dtype {self.dtype!r} to train in; there are float32 and bfloat16")
 
 # %% ../nbs/04b_finetune.ipynb #rate
 FINE_TUNING = FineTuning()
@@ -84,7 +87,7 @@ class TunedNetwork(torch.nn.Module):
         self.upper, self.head = upper, head
 
     def vectors(self, frames, mask, below):
-        "Frames [n, n_frames, width], which there are [n, n_frames], the layers below [n, ., 2, width] -> embeddings [n, size]"
+        "Frames [n, n_frames, width], which there are [n, n_frames], layers below [n, ., 2, width] -> [n, size]"
         stats = masked_mean_std(self.upper(frames, mask), mask)
         return torch.cat([below, stats], 1).flatten(1)
 
@@ -139,7 +142,7 @@ def augment(
     rows: np.ndarray,  # of the manifest
     recipe: FineTuning,
     rng: np.random.Generator,
-) -> tuple:  # the frames of each clip, and the statistics of the layers below [len(rows), ., 2, width]
+) -> tuple:  # the frames of each clip, the statistics of the layers below [len(rows), ., 2, width]
     "Each clip at a random speed, cut at random"
     n_speeds = len(states.frames) if recipe.copies else 1
     speeds = rng.integers(n_speeds, size=len(rows))
@@ -183,7 +186,7 @@ def batch_loss(
     rng: np.random.Generator,  # for mixup
 ) -> tuple[torch.Tensor, int]:  # mean cross-entropy, how many were right
     "The loss of a batch"
-    loss_of = lambda logits, targets: cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+    loss_of = partial(cross_entropy, label_smoothing=recipe.label_smoothing)
     with torch.autocast(targets.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
         vectors, share = network.vectors(*batch), 1.0
         if recipe.mixup:
@@ -206,8 +209,8 @@ class Trainer:
     targets: np.ndarray  # [n_clips] int, positions in the head's labels
     recipe: FineTuning
     seed: int  # of the order of clips, their cuts and speeds, the dropout
-    history: list[dict] = field(default_factory=list)  # a row per epoch; epoch 0: before anything has been learned
-    best: dict = field(default_factory=dict)  # the averaged weights of the epoch with the lowest validation loss
+    history: list[dict] = field(default_factory=list)  # a row per epoch, from 0
+    best: dict = field(default_factory=dict)  # averaged weights of the best epoch so far
     step: ClassVar[Callable]  # this and the rest below
     epoch: ClassVar[Callable]
     validate: ClassVar[Callable]
@@ -216,7 +219,8 @@ class Trainer:
     load_state_dict: ClassVar[Callable]
 
     def __post_init__(self):
-        self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.average))
+        average = get_ema_multi_avg_fn(self.recipe.average)
+        self.averaged = AveragedModel(self.network, multi_avg_fn=average)
         self.optimiser = layerwise_adamw(self.network, self.recipe)
         self.device = next(self.network.parameters()).device
 
@@ -255,7 +259,8 @@ def epoch(
     targets = torch.from_numpy(self.targets[self.train]).to(self.device)
     self.network.train()
     loss_sum, right, n_steps = 0.0, 0, recipe.epochs * len(batches)
-    label = f"epoch {k + 1} of {recipe.epochs}, validation loss {self.history[-1]['valid_loss']:.3f}"
+    loss_before = self.history[-1]["valid_loss"]
+    label = f"epoch {k + 1} of {recipe.epochs}, validation loss {loss_before:.3f}"
     with tqdm(total=len(self.train), desc=label, unit="clip", disable=not progress, leave=False) as bar:
         for i, rows in enumerate(batches):
             batch = collate([clips[j] for j in rows], below[rows], self.device)
@@ -274,10 +279,12 @@ def validate(
     lr: float = 0.0,  # the topmost block's rate at its end
 ):
     "Add a row to the history, and keep the weights if no epoch had a lower validation loss"
-    logits, targets = predict_logits(network, self.states, self.valid), torch.from_numpy(self.targets[self.valid])
-    right = (logits.argmax(1) == targets).float().mean().item()
-    self.history.append(dict(epoch=len(self.history), train_loss=train[0], valid_loss=cross_entropy(logits, targets).item(),
-                             train_accuracy=train[1], valid_accuracy=right, learning_rate=lr))
+    logits = predict_logits(network, self.states, self.valid)
+    targets = torch.from_numpy(self.targets[self.valid])
+    loss = cross_entropy(logits, targets).item()
+    accuracy = (logits.argmax(1) == targets).float().mean().item()
+    self.history.append(dict(epoch=len(self.history), train_loss=train[0], valid_loss=loss,
+                             train_accuracy=train[1], valid_accuracy=accuracy, learning_rate=lr))
     if epochs_since_best(self.history) == 0:
         self.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
@@ -303,9 +310,11 @@ def fit(
 def state_dict(self: Trainer) -> dict:  # part -> name -> tensor
     "Everything that the next epoch needs, but for the history"
     moments = self.optimiser.state_dict()["state"]
-    optimiser = {f"{i}.{name}": tensor for i, kept in moments.items() for name, tensor in kept.items()}
-    return dict(network=self.network.state_dict(), averaged=self.averaged.state_dict(), best=self.best,
-                optimiser=optimiser)
+    optimiser = {}
+    for i, kept in moments.items():
+        for name, tensor in kept.items(): optimiser[f"{i}.{name}"] = tensor
+    return dict(network=self.network.state_dict(), averaged=self.averaged.state_dict(),
+                best=self.best, optimiser=optimiser)
 
 # %% ../nbs/04b_finetune.ipynb #load_optimiser
 @patch
@@ -356,11 +365,22 @@ def load_checkpoint(
     except (OSError, SafetensorError): return None
 
 # %% ../nbs/04b_finetune.ipynb #what
-def run_key(states: States, train, valid, targets, labels, recipe: FineTuning, seed: int, *more) -> str:  # 128-bit BLAKE2b, hex
+def run_key(
+    states: States,
+    train: np.ndarray,
+    valid: np.ndarray,
+    targets: np.ndarray,
+    labels: list[str],
+    recipe: FineTuning,
+    seed: int,
+    *more,  # what else
+) -> str:  # 128-bit BLAKE2b, hex
     "All that the outcome of `fine_tune` depends on, as a hash"
-    contents = [states.manifest.content.iloc[rows].tolist() for rows in (train, valid)]
-    depends = [*more, asdict(recipe), seed, labels, torch.__version__, states.encoder.fingerprint, states.encoder.n_tuned,
-               len(states.frames), *contents, targets[train].tolist(), targets[valid].tolist()]
+    encoder, content = states.encoder, states.manifest.content
+    depends = [*more, asdict(recipe), seed, labels, torch.__version__,
+               encoder.fingerprint, encoder.n_tuned, len(states.frames),
+               content.iloc[train].tolist(), content.iloc[valid].tolist(),
+               targets[train].tolist(), targets[valid].tolist()]
     text = json.dumps(depends, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -375,12 +395,15 @@ def first_head(
     seed: int,
 ) -> EmotionHead:
     "The head with which fine-tuning starts"
-    sets = [stats.reshape(len(stats), -1) for stats in (states.stats if recipe.copies else states.stats[:1])]
-    vectors = torch.from_numpy(np.concatenate([vectors[train] for vectors in sets]))
+    stats = states.stats if recipe.copies else states.stats[:1]
+    sets = [one.reshape(len(one), -1) for one in stats]
+    vectors = np.concatenate([vectors[train] for vectors in sets])
     if recipe.start == "fresh":
-        head = EmotionHead(states.encoder.size, labels, TUNED.hidden, recipe.dropout, recipe.dropout, standardise=True)
-        return head.fit_scale(vectors)
-    few = replace(fewer_epochs(TUNED, len(sets)), dropout=recipe.dropout, input_dropout=recipe.dropout)
+        head = EmotionHead(states.encoder.size, labels, TUNED.hidden,
+                           recipe.dropout, recipe.dropout, standardise=True)
+        return head.fit_scale(torch.from_numpy(vectors))
+    few = fewer_epochs(TUNED, len(sets))
+    few = replace(few, dropout=recipe.dropout, input_dropout=recipe.dropout)
     answers = np.tile(targets[train], len(sets))
     return train_head(vectors, answers, sets[0][valid], targets[valid], labels, few, seed)[0]
 
@@ -409,8 +432,9 @@ def fine_tune(
     checkpoint: str | Path | None = None,  # a file; if it is there, training goes on from it
     progress: bool = True,  # show a progress bar
 ) -> Tuned:  # at its best epoch
-    "Let the top blocks of an encoder and a head learn together. Deterministic on one machine. Raises `HeadError` if a part is empty"
-    if not len(train) or not len(valid): raise HeadError("training needs at least one clip to learn from and one to validate on")
+    "Let the top blocks and a head learn together, the same each time on one machine. Raises `HeadError`"
+    if not len(train) or not len(valid):
+        raise HeadError("training needs at least one clip to learn from and one to validate on")
     key = run_key(states, train, valid, targets, labels, recipe, seed)
     kept = load_checkpoint(checkpoint, key) if checkpoint else None
     keep = lambda trainer: save_checkpoint(trainer, checkpoint, key) if checkpoint else None

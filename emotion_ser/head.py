@@ -33,13 +33,14 @@ class EmotionHead(nn.Module):
         self,
         n_inputs: int = 768,  # size of an embedding
         labels: list[str] = EMOTIONS,  # what the outputs mean, in order
-        hidden: int = 256,  # width of the hidden layer; 0: none, the logits are linear in the embedding
+        hidden: int = 256,  # width of the hidden layer; 0: none, a linear head
         dropout: float = 0.3,  # between the layers
         input_dropout: float = 0.0,  # on the embedding
-        standardise: bool = False,  # subtract training mean, divide by training deviation: `fit_scale`
+        standardise: bool = False,  # inputs to mean 0 and deviation 1, see `fit_scale`
     ):
         super().__init__()
-        if not 2 <= len(set(labels)) == len(labels): raise HeadError(f"labels must be two or more, all different: {labels}")
+        if not 2 <= len(set(labels)) == len(labels):
+            raise HeadError(f"labels must be two or more, all different: {labels}")
         self.labels = list(labels)
         self.config = dict(n_inputs=n_inputs, labels=list(labels), hidden=hidden, dropout=dropout,
                            input_dropout=input_dropout, standardise=standardise)
@@ -47,7 +48,8 @@ class EmotionHead(nn.Module):
             self.register_buffer("mean", torch.zeros(n_inputs))
             self.register_buffer("scale", torch.ones(n_inputs))
         inside = [nn.Linear(n_inputs, hidden), nn.ReLU(), nn.Dropout(dropout)] if hidden else []
-        self.layers = nn.Sequential(nn.Dropout(input_dropout), *inside, nn.Linear(hidden or n_inputs, len(labels)))
+        out = nn.Linear(hidden or n_inputs, len(labels))
+        self.layers = nn.Sequential(nn.Dropout(input_dropout), *inside, out)
 
 # %% ../nbs/03_head.ipynb #head-forward
 @patch
@@ -77,7 +79,7 @@ def predict_proba(
     self: EmotionHead,
     vectors: np.ndarray,  # [n, n_inputs] float32
 ) -> np.ndarray:  # [n, n_labels] float32, each row sums to 1
-    "The probability of each label, without dropout. Raises `HeadError` if the embeddings are of another size"
+    "The probability of each label. Raises `HeadError` for embeddings of another size"
     x, wanted = torch.as_tensor(np.asarray(vectors, dtype=np.float32)), self.config["n_inputs"]
     if x.ndim != 2 or x.shape[1] != wanted:
         raise HeadError(f"embeddings of shape {tuple(x.shape)} for a head that takes [n, {wanted}]")
@@ -97,7 +99,8 @@ def save_head(
     folder, labels = Path(folder), json.dumps(head.labels)
     note = json.dumps(dict(**head.config, about=about), indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "model.safetensors", lambda path: save_tensors(head.state_dict(), path, labels=labels))
+    save = lambda path: save_tensors(head.state_dict(), path, labels=labels)
+    write_file(folder / "model.safetensors", save)
     write_file(folder / "config.json", lambda path: path.write_text(note))
     return folder
 
@@ -112,14 +115,16 @@ def read_head(
     try: tensors, metadata = load_tensors(model, ("labels",))
     except ValueError as error: raise HeadError(f"{folder}: model.safetensors: {error}") from None
     try: return json.loads(config.read_text()), tensors, json.loads(metadata.get("labels", "null"))
-    except (ValueError, RecursionError) as error: raise HeadError(f"{folder}: damaged ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise HeadError(f"{folder}: damaged ({error})") from None
 
 # %% ../nbs/03_head.ipynb #plan-head
 def plan_head(
     config: dict,  # from a file, so anything at all
 ) -> EmotionHead:  # shapes alone, without numbers
     "A head as its configuration describes it. Raises `HeadError`"
-    if not isinstance(config, dict) or config.keys() != EmotionHead(2).config.keys() or not isinstance(config["labels"], list):
+    complete = isinstance(config, dict) and config.keys() == EmotionHead(2).config.keys()
+    if not complete or not isinstance(config["labels"], list):
         raise HeadError("config.json does not describe a head")
     try:
         with torch.device("meta"): return EmotionHead(**config)
@@ -140,13 +145,14 @@ def head_problems(
         wanted, is_there = expected.get(name, "none"), found.get(name, "none")
         if is_there != wanted: yield f"tensor {name}: expected {wanted}, found {is_there}"
         elif not tensors[name].isfinite().all(): yield f"tensor {name} holds NaN or infinity"
-    if labels != planned.labels: yield f"the labels of config.json are not those of model.safetensors, {labels}"
+    if labels != planned.labels:
+        yield f"the labels of config.json are not those of model.safetensors, {labels}"
 
 # %% ../nbs/03_head.ipynb #load_head
 def load_head(
     folder: str | Path,  # written by `save_head`
 ) -> EmotionHead:  # in evaluation mode; `.about` holds what was noted when it was saved
-    "Read a head back, bit for bit. Raises `HeadError` for anything missing, extra, not finite or of another shape"
+    "Read a head back, bit for bit. Raises `HeadError` with the first of `head_problems`"
     config, tensors, labels = read_head(folder)
     about = config.pop("about", {}) if isinstance(config, dict) else {}
     try: problem = next(head_problems(plan_head(config), tensors, labels), None)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['EMOBOX', 'EMOBOX_ACTORS', 'PROTOCOLS', 'ONE_SPLIT', 'outer_splits', 'shared_values', 'Split', 'stratified_cut',
            'random_split', 'shuffled_speakers', 'actor_split', 'hold_out', 'kfold_splits', 'emobox_splits',
-           'loso_splits', 'protocol_name', 'check_speakers', 'make_splits', 'make_split', 'suits_emobox',
-           'default_protocol', 'missing_labels', 'report_gaps', 'make_folds', 'inner_folds', 'plot_split']
+           'loso_splits', 'random_splits', 'protocol_name', 'check_speakers', 'make_splits', 'make_split',
+           'suits_emobox', 'default_protocol', 'missing_labels', 'report_gaps', 'make_folds', 'inner_folds',
+           'plot_split']
 
 # %% ../nbs/00b_splits.ipynb #imports-splits
 import re
@@ -49,13 +50,15 @@ class Split:
         return self.protocol != "random"
 
     def check(self, manifest: pd.DataFrame) -> "Split":
-        "The split itself. Raises `CorpusError` if two parts share a row, a recording or a speaker kept apart"
-        columns = ["row", sound_column(manifest)] + ["actor"] * self.keeps_speakers_apart
+        "The split itself. Raises `CorpusError` if two parts share a row, a recording or a speaker"
+        columns = ["row", sound_column(manifest)]
+        if self.keeps_speakers_apart: columns.append("actor")
         table = manifest.assign(row=np.arange(len(manifest)))
         for (a, rows), (b, others) in combinations(self.parts.items(), 2):
             for column in columns:
                 if shared := shared_values(table[column], rows, others):
-                    raise CorpusError(f"{a} and {b} share {len(shared)} values of {column}, among them {min(shared)}")
+                    raise CorpusError(f"{a} and {b} share {len(shared)} values of {column}, "
+                                      f"among them {min(shared)}")
         return self
 
 # %% ../nbs/00b_splits.ipynb #stratified-cut
@@ -76,15 +79,16 @@ def random_split(
     valid: float = 0.15,  # share of the clips
     test: float = 0.15,  # share of the clips
 ) -> Split:
-    "Clip by clip, stratified by emotion. Raises `CorpusError` if there are too few clips of a label"
+    "Clip by clip, stratified by emotion. Raises `CorpusError` for too few clips of a label"
     n, emotion = len(manifest), manifest.emotion.to_numpy()
     rows, twins = np.arange(n), manifest.duplicated(sound_column(manifest), keep=False).to_numpy()
     try:
         rest, tested = stratified_cut(rows[~twins], emotion, round(test * n), seed)
         train, validated = stratified_cut(rest, emotion, round(valid * n), seed)
     except ValueError as error:
-        shared = f" ({twins.sum()} of them share sound with others, and can only be trained on)" * bool(twins.any())
-        raise CorpusError(f"{n} clips{shared} are too few for a stratified split: {error}") from None
+        also = ""
+        if twins.any(): also = f" ({twins.sum()} of them share sound with others, and can only be trained on)"
+        raise CorpusError(f"{n} clips{also} are too few for a stratified split: {error}") from None
     train = np.concatenate([train, rows[twins]])
     return Split("random", seed, np.sort(train), np.sort(validated), np.sort(tested))
 
@@ -93,12 +97,14 @@ def shuffled_speakers(
     manifest: pd.DataFrame,
     rng: np.random.Generator,
 ) -> list:  # each speaker once
-    "The speakers in random order, genders taking turns. Raises `CorpusError` if a clip has no speaker"
+    "The speakers, genders taking turns. Raises `CorpusError` if a clip has no speaker"
     if manifest.actor.isna().any():
-        raise CorpusError("some clips have no speaker; to keep speakers apart, each clip needs one (see the notebook own)")
-    pools = [rng.permutation(sorted(group.actor.unique())).tolist()
-             for _, group in manifest.groupby("gender", dropna=False)]
-    order = []
+        raise CorpusError("some clips have no speaker; to keep speakers apart, "
+                          "each clip needs one (see the notebook own)")
+    pools = []
+    for _, group in manifest.groupby("gender", dropna=False):
+        pools.append(rng.permutation(sorted(group.actor.unique())).tolist())
+    order: list = []
     while any(pools): order += [pool.pop() for pool in pools if pool]
     return order
 
@@ -112,8 +118,8 @@ def actor_split(
     "Nobody is on two sides. Raises `CorpusError` with fewer than three speakers"
     order = shuffled_speakers(manifest, np.random.default_rng(seed))
     if len(order) < 3:
-        raise CorpusError(f"{len(order)} speakers are too few to test on one and validate on another: "
-                          "3 or more are needed")
+        raise CorpusError(f"{len(order)} speakers are too few to test on one "
+                          "and validate on another: 3 or more are needed")
     n_test, n_valid = max(1, round(test * len(order))), max(1, round(valid * len(order)))
     who = order[n_test + n_valid:], order[n_test:n_test + n_valid], order[:n_test]
     train, validated, tested = [np.flatnonzero(manifest.actor.isin(names)) for names in who]
@@ -126,10 +132,11 @@ def hold_out(
     seed: int,
     groups: list[list],  # speakers that are tested together
 ) -> list[Split]:  # one per group
-    "Each group tested once, everybody else learned from. Raises `CorpusError` with fewer than two groups"
+    "Each group tested once, everybody else learned from. Raises `CorpusError` for fewer than two"
     if len(groups) < 2:
-        raise CorpusError(f"{manifest.actor.nunique()} speakers are too few for {protocol}: 3 or more are needed"
-                          + " (in two of the folds)" * (protocol == "emobox"))
+        where = " (in two of the folds)" if protocol == "emobox" else ""
+        raise CorpusError(f"{manifest.actor.nunique()} speakers are too few for {protocol}: "
+                          f"3 or more are needed{where}")
     tested = [manifest.actor.isin(speakers).to_numpy() for speakers in groups]
     nobody = np.array([], int)
     return [Split(protocol, seed, np.flatnonzero(~t), nobody, np.flatnonzero(t)) for t in tested]
@@ -149,11 +156,11 @@ EMOBOX_ACTORS = set(sum(EMOBOX, []))
 
 # %% ../nbs/00b_splits.ipynb #emobox-splits
 def emobox_splits(manifest: pd.DataFrame, seed: int = 0, **_) -> list[Split]:
-    "EmoBox's folds, as far as their actors are there. Raises `CorpusError` for a speaker who is none of them"
+    "EmoBox's folds, as far as their actors are there. Raises `CorpusError` for anybody else"
     everybody = set(shuffled_speakers(manifest, np.random.default_rng(seed)))
     if strangers := everybody - EMOBOX_ACTORS:
-        raise CorpusError(f"EmoBox's folds are of RAVDESS's actors 1 to 24; {min(map(str, strangers))} is none "
-                          "of them; use actor-kfold or loso")
+        raise CorpusError("EmoBox's folds are of RAVDESS's actors 1 to 24; "
+                          f"{min(map(str, strangers))} is none of them; use actor-kfold or loso")
     groups = [[actor for actor in fold if actor in everybody] for fold in EMOBOX]
     return hold_out(manifest, "emobox", seed, [group for group in groups if group])
 
@@ -163,15 +170,20 @@ def loso_splits(manifest: pd.DataFrame, seed: int = 0, **_) -> list[Split]:
     everybody = shuffled_speakers(manifest, np.random.default_rng(seed))
     return hold_out(manifest, "loso", seed, [[speaker] for speaker in sorted(everybody)])
 
+# %% ../nbs/00b_splits.ipynb #random-splits
+def random_splits(manifest: pd.DataFrame, seed: int = 0, repeats: int = 10, **_) -> list[Split]:
+    "Random splits with one seed after the other"
+    return [random_split(manifest, seed + k) for k in range(repeats)]
+
 # %% ../nbs/00b_splits.ipynb #protocols
 PROTOCOLS: dict[str, Callable] = {  # name -> makes its splits
-    "random": lambda m, seed=0, repeats=10, **_: [random_split(m, seed + k) for k in range(repeats)],
-    "actor-holdout": lambda m, seed=0, **_: [actor_split(m, seed)],
+    "random": random_splits,
+    "actor-holdout": lambda manifest, seed=0, **_: [actor_split(manifest, seed)],
     "actor-kfold": kfold_splits,
     "emobox": emobox_splits,
     "loso": loso_splits,
 }
-ONE_SPLIT = ("random", "actor-holdout")  # protocols with a validation part, of which a study takes one split
+ONE_SPLIT = ("random", "actor-holdout")  # have a validation part; a study takes one split
 
 # %% ../nbs/00b_splits.ipynb #protocol-name
 def protocol_name(
@@ -224,7 +236,7 @@ def make_split(
 
 # %% ../nbs/00b_splits.ipynb #suits-emobox
 def suits_emobox(manifest: pd.DataFrame) -> bool:
-    "Are these recordings of RAVDESS's actors by RAVDESS's names, of at least two of EmoBox's folds?"
+    "Are these RAVDESS's actors, under RAVDESS's names, in two of EmoBox's folds or more?"
     speakers = set(manifest.actor)
     named = all(re.fullmatch(r"\d\d(-\d\d){6}", Path(path).stem) for path in manifest.path)
     there = [fold for fold in EMOBOX if speakers & set(fold)]
@@ -237,10 +249,14 @@ def default_protocol(
 ) -> str:  # one of `PROTOCOLS`
     "The protocol for a corpus when none is asked for"
     speakers, unknown = manifest.actor.nunique(), int(manifest.actor.isna().sum())
-    if unknown: choice, why = "random", f"the speakers of {unknown} of {len(manifest)} clips are not known"
-    elif speakers < 3: choice, why = "random", f"only {speakers} speaker{'s' * (speakers != 1)}; 3 are needed to test on others"
-    elif suits_emobox(manifest): choice, why = "emobox", "recordings of RAVDESS's actors, for whom EmoBox has fixed folds"
-    else: choice, why = "actor-kfold", f"{speakers} speakers, in folds of their own"
+    if unknown:
+        choice, why = "random", f"the speakers of {unknown} of {len(manifest)} clips are not known"
+    elif speakers < 3:
+        choice, why = "random", f"only {speakers} speaker{'s' * (speakers != 1)}; 3 are needed to test on others"
+    elif suits_emobox(manifest):
+        choice, why = "emobox", "recordings of RAVDESS's actors, for whom EmoBox has fixed folds"
+    else:
+        choice, why = "actor-kfold", f"{speakers} speakers, in folds of their own"
     if choice == "random": why += "; its figures hold for seen speakers"
     report(f"protocol {choice}: {why} (--protocol takes another)")
     return choice
@@ -264,7 +280,8 @@ def report_gaps(
     "Report labels that a split tests without having learned them, and speakers that are not known"
     missing = {k: missing_labels(manifest, split) for k, split in enumerate(splits)}
     gaps = [f"split {k}: {', '.join(labels)}" for k, labels in missing.items() if labels]
-    if gaps: report_list(report, "splits whose training part lacks a label that they test, so that it cannot be recognised", gaps)
+    heading = "splits whose training part lacks a label that they test, so that it cannot be recognised"
+    if gaps: report_list(report, heading, gaps)
     if unknown := int(manifest.actor.isna().sum()):
         report(f"the speakers of {unknown} of {len(manifest)} clips are not known: "
                "voices may be on both sides of a split, and intervals are over clips")
@@ -272,7 +289,7 @@ def report_gaps(
 # %% ../nbs/00b_splits.ipynb #make_folds
 def make_folds(
     targets: np.ndarray,  # [n] int or str: the labels
-    groups: np.ndarray,  # [n]: clips of one group share a fold; the actors, or the content of each clip
+    groups: np.ndarray,  # [n]: clips of one group share a fold
     n_folds: int = 5,  # fewer where no label has so many clips, or there are not so many groups
     seed: int = 0,
 ) -> np.ndarray:  # [n] int: the fold of each clip
@@ -284,8 +301,8 @@ def make_folds(
         raise CorpusError(f"{len(targets)} clips cannot be divided into folds: "
                           "two or more of a label are needed, of different groups")
     folds = np.empty(len(targets), int)
-    splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(targets, targets, groups)
-    for k, (_, rows) in enumerate(splits): folds[rows] = k
+    divide = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    for k, (_, rows) in enumerate(divide.split(targets, targets, groups)): folds[rows] = k
     return folds
 
 # %% ../nbs/00b_splits.ipynb #inner_folds
@@ -293,8 +310,8 @@ def inner_folds(
     manifest: pd.DataFrame,
     split: Split,  # an outer split
     n: int = 5,
-) -> list[Split]:  # each checked; `test` stays, `valid` are the folds of all the rest, one after the other
-    "Divide what an outer split does not test: by speaker if it keeps speakers apart, else by recording"
+) -> list[Split]:  # each checked; `test` stays, `valid` are the folds of all the rest in turn
+    "Divide what an outer split does not test: by speaker if it keeps speakers apart, else by clip"
     rest = np.sort(np.concatenate([split.train, split.valid]))
     inside = manifest.iloc[rest]
     if split.keeps_speakers_apart:
@@ -319,7 +336,8 @@ def plot_split(
     part = pd.Series({row: name for name, rows in split.parts.items() for row in rows})
     counts = manifest.groupby(["actor", part]).size().unstack(fill_value=0)
     table = counts.reindex(columns=list(split.parts), fill_value=0)
-    table.plot.bar(stacked=True, width=0.9, ax=ax, color=["#BBBBBB", "#E69F00", "#0072B2"], legend=False)
+    colours = ["#BBBBBB", "#E69F00", "#0072B2"]
+    table.plot.bar(stacked=True, width=0.9, ax=ax, color=colours, legend=False)
     ax.set(xlabel="actor", ylabel="clips", title=f"protocol {split.protocol}, seed {split.seed}")
     ax.tick_params(axis="x", labelsize=7, rotation=0)
     return ax
