@@ -13,6 +13,7 @@ import nbformat
 from fastcore.docments import docments
 
 import emotion_ser
+from emotion_ser.core import read_run
 from emotion_ser.evaluate import interval_text
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,28 @@ GITHUB = "https://github.com/emotion-ser/emotion_ser/blob/main"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 ASSIGN = ast.Assign, ast.AnnAssign
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+STORY = ("00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate")
+PARTS = {  # caption in the table of contents -> whether a notebook belongs there, by its name and number
+    "The story": lambda name, number: name in STORY,
+    "Rooms beside it": lambda name, number: number < 6 and name not in STORY,
+    "Study and protocols": lambda name, number: 6 <= number <= 8,
+    "Findings": lambda name, number: number in (9, 10, 11, 21),
+    "The classifier": lambda name, number: 12 <= number <= 16,
+    "Scale and shell": lambda name, number: number in (20, 80, 81, 90),
+}
+
+
+def parts():
+    "caption -> the names of its notebooks, in order. Raises `ValueError` for one that belongs nowhere"
+    names = sorted(path.stem for path in (ROOT / "nbs").glob("[0-9]*_*.ipynb"))
+    found = {caption: [name for name in names if belongs(name, int(name[:2]))] for caption, belongs in PARTS.items()}
+    if lost := set(names) - set(sum(found.values(), [])): raise ValueError(f"{', '.join(sorted(lost))}: in no part of the site")
+    return found
+
+
+def exports(name):
+    "Whether a notebook makes a module; findings do not"
+    return "#| default_exp" in (ROOT / f"nbs/{name}.ipynb").read_text()
 
 
 class Module:
@@ -34,6 +57,10 @@ class Module:
             targets = getattr(node, "targets", [getattr(node, "target", node)])
             for target in targets: nodes[getattr(target, "id", getattr(target, "name", None))] = node
         self.symbols = {name: nodes[name] for name in self.module.__all__}
+        self.patched = {}  # class -> methods that later cells gave it
+        for node in ast.parse("\n".join(self.lines)).body:
+            if any("patch" in ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])):
+                self.patched.setdefault(ast.unparse(node.args.args[0].annotation), []).append(node)
         if self.name != "cli":  # whose names are those of the functions it runs
             for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")
 
@@ -61,7 +88,8 @@ class Module:
         obj = getattr(self.module, name)
         if isinstance(node, ast.FunctionDef):
             return directive("function", name + signature(node), *self.described(obj), home)
-        methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
+        methods = [m for m in [*node.body, *self.patched.get(name, [])]
+                   if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
         inner = [directive("method", m.name + signature(m, skip=1), *self.described(getattr(obj, m.name)))
                  if inspect.isroutine(inspect.getattr_static(obj, m.name)) else directive("property", m.name, ast.get_docstring(m))
                  for m in methods if ast.get_docstring(m)]
@@ -108,16 +136,16 @@ def tidy(path, links):
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             section = (re.findall(r"^#+ (.*)", cell.source, re.M) or [section])[-1]
-            cell.source = prose(re.sub(r"^# (?=[a-z]+$)", f"# {path.name[:2]} ", cell.source, count=1, flags=re.M), links)
+            cell.source = prose(re.sub(r"^# (?=[a-z]+$)", f"# {path.stem.split('_')[0]} ", cell.source, count=1, flags=re.M), links)
         else:
             marks = dict(re.findall(r"^#\|\s*([\w-]+):?\s*(.*)", cell.source, re.M))
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
             exported = {"export", "exporti"} & set(marks)
             if {"hide", "default_exp"} & set(marks) or exported and only_imports(cell.source): continue
             if exported:
-                told = not cells or cells[-1].cell_type == "markdown"
+                introduced = not cells or cells[-1].cell_type == "markdown"
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
-                cell.metadata.setdefault("tags", []).extend(["export"] if told or not only_helpers(cell.source) else ["export", "hide-input"])
+                cell.metadata.setdefault("tags", []).extend(["export"] if introduced or not only_helpers(cell.source) else ["export", "hide-input"])
             caption = marks.get("fig-cap", "").strip("\"'")
             shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
                      **({"figure": {"caption": caption}} if caption else {})}
@@ -162,25 +190,47 @@ def prose(text, links):
     return "".join(blocks)
 
 
+HEADS = {"mlp-baseline": "baseline", "mlp": "MLP, 5-fold ensemble", "lda": "discriminant", "logistic": "logistic regression",
+         "ensemble": "heterogeneous ensemble", "tuned": "fine-tuned network"}
+
+
+def system(c):
+    "What a run's configuration trained, in words"
+    if "recipe" in c: return f"{c['recipe']}{', top %d blocks fine-tuned' % c['finetune'] if c.get('finetune') else ''}"
+    networks = f"{c['members']} networks" if c.get("members", 1) > 1 else ""
+    tuned = f"top {c['finetune']} blocks fine-tuned" if c.get("finetune") else ""
+    view = f"{c['pooling']} only" if c["pooling"] else ""
+    return ", ".join(filter(None, [HEADS[c["head"]], "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
+
+
+def command(run):
+    "A run's command in today's words"
+    text = run["command"]
+    for option in ("protocol", "head", "recipe"): text = re.sub(rf"--{option} \S+", f"--{option} {run['config'].get(option)}", text)
+    return text
+
+
+def maker(file, note):
+    "The command that a recorded table names, with the notebook that records it today"
+    where = [name for name in sum(parts().values(), []) if f"results/{file.stem}.csv\\\"," in (ROOT / f"nbs/{name}.ipynb").read_text()]
+    return re.sub(r"nbs/\w+\.ipynb", f"nbs/{where[0]}.ipynb" if where else r"\g<0>", note["command"])
+
+
 def results():
     "The recorded figures, one line per run, and what else is recorded"
     rows = []
     for file in (ROOT / "nbs/results").rglob("metrics.json"):
-        run = json.loads(file.read_text())
+        run = read_run(file.parent)
         c = run["config"]
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
-        head = c.get("recipe") or c["head"] + ", copies" * c["augment"] + ", normalised per speaker" * c["speaker_norm"]
-        if "finetune" in c:
-            head = f"{head}, with the " * head.startswith("committee") + f"top {c['finetune']} blocks fine-tuned"
-            if c.get("members", 1) > 1: head += f", {c['members']} networks"
-        rows.append([run["corpus"], run["encoder"], c["protocol"], head, str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
-                     f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", interval_text(*run["intervals"]["uar"]),
-                     f"`{run['command']}`"])
-    rows.sort(key=lambda row: (["emobox", "loso", "actors", "random"].index(row[2]), row[3].endswith("per speaker"), row[1] == "acoustic", -float(row[6])))
-    head = ["corpus", "encoder", "protocol", "recipe or head", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]
+        rows.append([run["corpus"], run["encoder"], c["protocol"], system(c), str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
+                     f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", interval_text(*run["intervals"]["uar"]), f"`{command(run)}`"])
+    protocols = ["emobox", "loso", "actor-kfold", "actor-holdout", "random"]
+    rows.sort(key=lambda row: (protocols.index(row[2]), "per speaker" in row[3], row[1] == "acoustic", -float(row[6])))
+    head = ["corpus", "encoder", "protocol", "system", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}
     others = [[f"[{file.stem}.csv]({GITHUB}/nbs/results/{file.stem}.csv)", note.get("corpus", ""), note.get("encoder", ""),
-               f"`{note['command']}`"] for file, note in notes.items()]
+               f"`{maker(file, note)}`"] for file, note in notes.items()]
     return (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
         ["table", "corpus", "encoder", "command"], others))
 
@@ -189,13 +239,14 @@ def write(folder):
     "Everything that Sphinx reads"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "api").mkdir(parents=True)
-    notebooks = sorted((ROOT / "nbs").glob("[0-9]*_*.ipynb"))
-    links = {}
-    modules = [Module(notebook.stem, links) for notebook in notebooks]
+    groups, links = parts(), {}
+    notebooks = [ROOT / f"nbs/{name}.ipynb" for name in sorted(sum(groups.values(), []))]
+    modules = [Module(notebook.stem, links) for notebook in notebooks if exports(notebook.stem)]
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
-    home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join([
-        toc.format("The study", "\n".join(n.stem for n in notebooks)), toc.format("Reference", "api/index\nresults\nchangelog")])))
+    groups["Reference"] = ["api/index", "results", "changelog"]
+    trees = [toc.format(caption, "\n".join(names)) for caption, names in groups.items()]
+    home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     nbformat.write(home, folder / "index.ipynb")
     for notebook in notebooks: nbformat.write(tidy(notebook, links), folder / notebook.name)
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())

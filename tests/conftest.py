@@ -28,6 +28,15 @@ def emotion_ser(*args, **kwargs):
     return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
 
 
+def fails(done, *words, status=1):
+    "The command ended in one line that says what to do, and no traceback"
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for word in words: assert word in last, last
+
+
 def offline(folder):
     "The environment in which Python finds no network"
     (folder / "sitecustomize.py").write_text("import socket\n\ndef refuse(*args, **kwargs): raise OSError('no network here')\n\n"
