@@ -89,9 +89,7 @@ NOT_SPEECH = {  # why a file is no speech clip -> whether that is so, by the fac
     "video": lambda clip: clip["modality"] != 3}
 
 # %% ../nbs/00_data.ipynb #why_not_speech
-def why_not_speech(
-    path: str | Path,
-) -> str:  # one of `NOT_SPEECH`; empty if it is a speech clip
+def why_not_speech(path: str | Path) -> str:  # one of `NOT_SPEECH`; empty if it is a speech clip
     "Why a file is no speech clip of RAVDESS, by its name"
     clip = parse_name(Path(path).stem)
     return next((why for why, is_so in NOT_SPEECH.items() if is_so(clip)), "")

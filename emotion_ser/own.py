@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['EMOTION_WORDS', 'PART', 'CORPORA', 'SPEAKER', 'UNKNOWN', 'GROUP', 'NAME_QUESTIONS', 'emotion_words',
-           'speak_of_emotions', 'mostly_parts', 'refuse_parts', 'without_parts', 'without_wrapper', 'tree_layout',
-           'some', 'question_tree', 'report_empty', 'refuse_loose', 'read_tree', 'spelled_alike', 'question_names',
-           'labels_of_one_emotion', 'question_labels', 'question_files', 'warn_of_voices', 'name_counts', 'who_speaks',
-           'understood', 'without_copies', 'refuse_one_label', 'questions', 'prepare_folder', 'load_corpus']
+           'speak_of_emotions', 'mostly_parts', 'refuse_parts', 'without_parts', 'without_wrapper', 'some',
+           'question_tree', 'tree_layout', 'report_empty', 'refuse_loose', 'read_tree', 'spelled_alike',
+           'question_names', 'labels_of_one_emotion', 'question_labels', 'question_files', 'warn_of_voices',
+           'name_counts', 'who_speaks', 'understood', 'without_copies', 'refuse_one_label', 'questions',
+           'prepare_folder', 'load_corpus']
 
 # %% ../nbs/00d_own.ipynb #imports-own
 import os, re, unicodedata
@@ -102,16 +103,6 @@ def without_wrapper(
         folders = [found[1:] for found in folders]
     return folders
 
-# %% ../nbs/00d_own.ipynb #tree_layout
-def tree_layout(
-    folders: list[tuple],
-) -> str:  # `label/clip`, `label/speaker/clip` or, as in ESD, `speaker/label/clip`
-    "How the folders are laid out: the level that speaks of emotions holds the labels"
-    first, second = ({names[i] for names in folders if len(names) > i} for i in (0, 1))
-    if not second: return "label/clip"
-    is_turned = speak_of_emotions(second) and not speak_of_emotions(first)
-    return "speaker/label/clip" if is_turned else "label/speaker/clip"
-
 # %% ../nbs/00d_own.ipynb #some
 def some(
     names,
@@ -137,6 +128,16 @@ def question_tree(
     alone, within = (some(names[0] for names in folders if len(names) == n) for n in (1, 2))
     return [f"clips of {within} lie in folders taken for speakers ({level(1)}), clips of {alone} do not; "
             "is that right?"]
+
+# %% ../nbs/00d_own.ipynb #tree_layout
+def tree_layout(
+    folders: list[tuple],
+) -> str:  # `label/clip`, `label/speaker/clip` or, as in ESD, `speaker/label/clip`
+    "How the folders are laid out: the level that speaks of emotions holds the labels"
+    first, second = ({names[i] for names in folders if len(names) > i} for i in (0, 1))
+    if not second: return "label/clip"
+    is_turned = speak_of_emotions(second) and not speak_of_emotions(first)
+    return "speaker/label/clip" if is_turned else "label/speaker/clip"
 
 # %% ../nbs/00d_own.ipynb #report_empty
 def report_empty(
@@ -236,9 +237,7 @@ def labels_of_one_emotion(
     return {label for label in labels if again & emotion_words(label)} if len(again) > 1 else set()
 
 # %% ../nbs/00d_own.ipynb #question_labels
-def question_labels(
-    manifest: pd.DataFrame,
-) -> list[str]:  # questions
+def question_labels(manifest: pd.DataFrame) -> list[str]:  # questions
     "Are the labels labels?"
     labels, questions = {*manifest.emotion}, []
     if all(map(SPEAKER.fullmatch, labels)):
@@ -251,9 +250,7 @@ def question_labels(
     return questions
 
 # %% ../nbs/00d_own.ipynb #question_files
-def question_files(
-    manifest: pd.DataFrame,
-) -> list[str]:  # questions
+def question_files(manifest: pd.DataFrame) -> list[str]:  # questions
     "Do the files' names say what the folders do not?"
     labels, names = {*manifest.emotion}, [Path(path).stem for path in manifest.path]
     if any(map(emotion_words, labels)): return []
@@ -268,9 +265,7 @@ def question_files(
     return [f"each label has clips of the same names ({some(again)}); are {some(labels)} labels, or speakers?"]
 
 # %% ../nbs/00d_own.ipynb #warn_of_voices
-def warn_of_voices(
-    manifest: pd.DataFrame,
-) -> list[str]:  # sentences
+def warn_of_voices(manifest: pd.DataFrame) -> list[str]:  # sentences
     "Where a label has one speaker only, its voice is as good a clue as its emotion"
     known = manifest.dropna(subset="actor")
     voices = known.groupby("emotion").actor.agg(["nunique", "first"]).query("nunique == 1")["first"]
@@ -301,9 +296,7 @@ def who_speaks(
     return counted(len(speakers), "speaker") + names + unknown
 
 # %% ../nbs/00d_own.ipynb #understood
-def understood(
-    manifest: pd.DataFrame,
-) -> str:
+def understood(manifest: pd.DataFrame) -> str:
     "What was found: clips, labels, speakers, and how it was read"
     clips, labels = f"{len(manifest)} clips", f"{manifest.emotion.nunique()} labels: {name_counts(manifest)}"
     if "start" in manifest:
@@ -336,9 +329,7 @@ def refuse_one_label(
                       "or a CSV of path, label and speaker")
 
 # %% ../nbs/00d_own.ipynb #questions
-def questions(
-    manifest: pd.DataFrame,
-) -> list[str]:
+def questions(manifest: pd.DataFrame) -> list[str]:
     "Whatever should be asked before anything is learned from a corpus"
     labels, speakers = {*manifest.emotion}, {*manifest.actor.dropna().astype(str)}
     names = question_names(labels, "labels") + question_names(speakers, "speakers")

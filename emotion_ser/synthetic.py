@@ -86,7 +86,7 @@ def clip_mood(
     strength = 1.35 if clip["intensity"] == "strong" else 0.9
     return voice["moods"].loc[clip["emotion"]] * strength + rng.normal(size=len(SPREAD)) * SPREAD.values * 0.1
 
-# %% ../nbs/00a_synthetic.ipynb #cell-3224f0
+# %% ../nbs/00a_synthetic.ipynb #intonation
 def intonation(
     rng: np.random.Generator,
     mood: pd.Series,  # from `clip_mood`
