@@ -6,7 +6,7 @@ from importlib import import_module
 _HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "corpus", "make_split": "splits",
          "load_waveform": "preprocess", "Encoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
          "embed_corpus": "store", "save_manifest": "store", "export_onnx": "embed", "EmotionHead": "head", "load_head": "head",
-         "train_head": "train", "TunedEncoder": "blocks", "embed_states": "blocks", "fine_tune": "finetune",
+         "train_head": "train", "TunedEncoder": "blocks", "embed_states": "states", "fine_tune": "finetune",
          "StudyConfig": "study", "run_study": "study", "EvaluationConfig": "protocols", "run_evaluation": "protocols",
          "compare_runs": "protocols", "EmotionClassifier": "classifier", "train_classifier": "training"}
 __all__ = ["__version__", *_HOME]
