@@ -72,11 +72,11 @@ reproduce: .venv/study  ## run them and compare with what is recorded, label for
 	$(BIN)/python nbs/results/record.py $(RUNS) --encoder $(ENCODER) --check
 
 bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
-	$(BIN)/python -W ignore -c 'from emotion_ser.speed import bench; bench("nbs/results")'
+	$(BIN)/python -W ignore bench/speed.py
 
 PORT ?= 8866
 demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
-	@$(BIN)/python -c 'from emotion_ser.demo import serve; serve($(PORT))'
+	@$(BIN)/python -c 'from emotion_ser.server import serve; serve($(PORT))'
 
 lock:  ## constraints.txt: the exact versions for every Python from 3.10; keeps those that stand there and still fit
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv

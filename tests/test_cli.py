@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import emotion_ser
+from conftest import emotion_ser, fails, metrics
 
 from emotion_ser.synthetic import make_sample_corpus
 
@@ -16,20 +16,6 @@ FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png
 
 
 def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-
-
-def metrics(folder, without=("seconds",)):
-    found = json.loads((folder / "metrics.json").read_text())
-    return {key: value for key, value in found.items() if key not in without}
-
-
-def fails(done, *said, status=1):
-    "The command ended in one line that says what to do, and no traceback"
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr and not done.stdout
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for part in said: assert part in last, last
 
 
 def test_two_runs_are_the_same(small, tmp_path):
@@ -42,11 +28,11 @@ def test_two_runs_are_the_same(small, tmp_path):
 
 
 def test_metrics_say_how_they_were_made(small, tmp_path):
-    emotion_ser("study", "--corpus", small, "--protocol", "actors", "--recipe", "seed", "--emotions", "happy,sad", "--out", tmp_path / "A", check=True)
+    emotion_ser("study", "--corpus", small, "--protocol", "actor-holdout", "--recipe", "baseline", "--emotions", "happy,sad", "--out", tmp_path / "A", check=True)
     found = metrics(tmp_path / "A")
     assert found["corpus"] == "sample (synthetic)" and found["labels"] == ["happy", "sad"]
     assert [found[f"n_{part}"] for part in ("train", "valid", "test")] == [32, 16, 16]
-    assert found["config"]["protocol"] == "actors" and "--recipe seed" in found["command"] and found["versions"]["torch"]
+    assert found["config"]["protocol"] == "actor-holdout" and "--recipe baseline" in found["command"] and found["versions"]["torch"]
     assert set(found["intervals"]) == {"accuracy", "macro_precision", "macro_recall", "macro_f1", "uar"}
 
 
@@ -99,16 +85,16 @@ def test_corpora_that_cannot_be_used(small, tmp_path):
     (tmp_path / "ravdess/03-01-05-02-01-01-12.wav").write_text("not a recording")
     fails(emotion_ser("study", "--corpus", tmp_path / "ravdess"), "03-01-05-02-01-01-12.wav", "not audio")
     shutil.copytree(small / "Actor_01", tmp_path / "one/Actor_01")
-    for protocol in ("random", "actors"):
+    for protocol in ("random", "actor-holdout"):
         fails(emotion_ser("study", "--corpus", tmp_path / "one", "--protocol", protocol), "1 of the 3 speakers", "actor 1")
     fails(emotion_ser("study", "--corpus", tmp_path / "nowhere"), "no such folder")
 
 
-@pytest.mark.parametrize("options, said", [
+@pytest.mark.parametrize("options, reason", [
     (["--emotions", "happy,bored"], "no clip is labelled bored"), (["--layers", "7"], "layers 0 to 0"),
     (["--layers", "top"], "last, all"), (["--encoder", "/nowhere/at/all"], "cannot be loaded")])
-def test_options_that_cannot_be_used(small, options, said):
-    fails(emotion_ser("study", "--corpus", small, *options, HF_HUB_OFFLINE="1"), said)
+def test_options_that_cannot_be_used(small, options, reason):
+    fails(emotion_ser("study", "--corpus", small, *options, HF_HUB_OFFLINE="1"), reason)
 
 
 def test_out_must_be_a_folder(small, tmp_path):
@@ -120,11 +106,26 @@ def test_out_must_be_a_folder(small, tmp_path):
 def test_help_teaches_and_does_not_wait_for_torch():
     done = emotion_ser("study", "--help", check=True)
     for option in ("--corpus", "--encoder", "--layers", "--pooling", "--recipe", "--protocol", "--emotions", "--seed", "--out"): assert option in done.stdout
-    code = "import sys, emotion_ser.cli; sys.exit(bool({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    code = ("import sys, emotion_ser.cli; emotion_ser.cli.app(sys.argv[1:], standalone_mode=False); "
+            "sys.exit(bool({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))")
+    for command in ([], ["study"], ["evaluate"], ["train"], ["predict"], ["embed"]):
+        assert subprocess.run([sys.executable, "-c", code, *command, "--help"], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_an_unknown_choice_lists_the_choices():
-    fails(emotion_ser("study", "--recipe", "grandma"), "'tuned', 'seed'", status=2)
+    fails(emotion_ser("study", "--recipe", "grandma"), "'tuned', 'baseline'", status=2)
     fails(emotion_ser("study", "--nonsense"), "No such option", status=2)
     fails(emotion_ser("study", "--seed", "-1"), "--seed", status=2)
+
+
+def test_spellings_of_version_010(small, tmp_path):
+    "They give the same run, which is recorded in today's; no help shows them"
+    spellings = dict(old=("--recipe", "seed", "--protocol=actors"), new=("--recipe=baseline", "--protocol", "actor-holdout"))
+    for name, options in spellings.items(): emotion_ser("study", "--corpus", small, *options, "--out", tmp_path / name, check=True)
+    assert metrics(tmp_path / "old") == metrics(tmp_path / "new")
+    assert metrics(tmp_path / "old")["config"]["recipe"] == "baseline" and "actor-holdout" in metrics(tmp_path / "old")["command"]
+    for command, words in dict(study=("seed>", "|seed", "actors>"), evaluate=("mlp-seed", "committee", "|actors|"), train=("actors>", "actors|")).items():
+        shown = emotion_ser(command, "--help", check=True).stdout
+        assert not [word for word in words if word in shown]
+    fails(emotion_ser("study", "--recipe", "seed", "--finetune", "1", "--encoder", "x"), "--recipe baseline", "--finetune")
+    fails(emotion_ser("train", "--corpus", small, "--protocol", "actors", "--hold-out", "nobody", "--out", tmp_path / "model"), "no speaker nobody")

@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import emotion_ser
-from test_cli import fails
+from conftest import emotion_ser, fails
 
-from emotion_ser.console import _flat, _writer
-from emotion_ser.core import printable, read_table
 from emotion_ser.classifier import EmotionClassifier, Prediction
+from emotion_ser.core import printable, read_table
+from emotion_ser.rows import prediction_row, row_writer
 
 LABELS = {"happy": "None", "sad": "=cmd|' /C calc'!A0", "angry": r"$\frac{$", "calm": "a,b\x1b[31m|<b>"}
 
@@ -48,7 +48,7 @@ def test_names_do_not_reach_the_terminal(odd, small, tmp_path):
     bell = shutil.copy(clip, tmp_path / "=1+1\x1b]0;owned\x07\n.wav")
     for form in ("table", "csv", "jsonl"): assert "answered" in shown(emotion_ser("predict", bell, "--model", place / "model", "--format", form, check=True))
     shown(emotion_ser("predict", tmp_path / "none\x1b[2J.wav"))
-    for command in (("study", "--out", tmp_path / "run"), ("evaluate", "--protocol", "actors", "--layers", "all", "--pooling", "mean+std")):
+    for command in (("study", "--out", tmp_path / "run"), ("evaluate", "--protocol", "actor-kfold", "--layers", "all", "--pooling", "mean+std")):
         assert r"a,b\x1b[31m" in shown(emotion_ser(*command, "--corpus", place / "odd.csv", **cache, check=True)) or command[0] == "study"
     assert r"\x1b" in shown(emotion_ser("study", "--corpus", place / "odd.csv", "--emotions", "x\x1b[2J", **cache))
     card = (place / "model/README.md").read_text()
@@ -67,13 +67,13 @@ def test_labels_come_back_as_they_were(odd, tmp_path):
 
 
 def test_figures_of_a_label_called_none(odd, tmp_path):
-    "The card says of the answers what predictions.csv says"
+    "The card states of the answers what predictions.csv holds"
     place, cache = odd
     options = ("--corpus", place / "odd.csv", "--layers", "all", "--pooling", "functionals")
-    emotion_ser("evaluate", *options, "--protocol", "actors", "--out", tmp_path / "run", check=True, **cache)
+    emotion_ser("evaluate", *options, "--protocol", "actor-kfold", "--out", tmp_path / "run", check=True, **cache)
     emotion_ser("train", *options, "--measured", tmp_path / "run", "--out", tmp_path / "model", check=True, **cache)
-    said = read_table(tmp_path / "run/predictions.csv")
-    sure = said[said.filter(regex="^p_").max(axis=1) >= 0.5]
+    answers = read_table(tmp_path / "run/predictions.csv")
+    sure = answers[answers.filter(regex="^p_").max(axis=1) >= 0.5]
     figures = json.loads((tmp_path / "model/config.json").read_text())["about"]["measured"]
     assert figures["accuracy_when_answered"] == pytest.approx((sure.truth == sure.prediction).mean()) and (sure.truth == "None").any()
     assert f"{100 * figures['accuracy_when_answered']:.0f}% of these answers are right" in (tmp_path / "model/README.md").read_text()
@@ -88,11 +88,11 @@ def test_figures_of_a_label_called_none(odd, tmp_path):
 def test_one_writer_for_the_header_and_the_rows():
     "A hundred and twenty labels, one with a comma, one with a quotation mark: every column is filled, in every form"
     p = {f"label {k}": 0.005 for k in range(118)} | {"a, b": 0.31, 'say "x"': 0.1}
-    row = _flat("x.wav", Prediction("a, b", 0.31, False, p, 3.0, 0.5))
-    above, line = _writer("csv", list(p), None, False)
+    row = prediction_row("x.wav", Prediction("a, b", 0.31, False, p, 3.0, 0.5))
+    above, line = row_writer("csv", list(p))
     header, cells = csv.reader([*above, line(row)])
     assert len(header) == len(cells) == 8 + len(p) and dict(zip(header, cells))["p_a, b"] == "0.31" and "" not in cells[:-1]
-    _, line = _writer("jsonl", list(p), None, False)
+    _, line = row_writer("jsonl", list(p))
     assert json.loads(line(row))["probabilities"].keys() == p.keys()
 
 
@@ -121,7 +121,7 @@ def test_a_console_that_is_not_utf8(small, tmp_path, console):
     rows = [(path, "高兴" if path.stem[6:8] == "03" else "sad", path.stem[-2:]) for path in sorted(small.rglob("*.wav")) if path.stem[6:8] in ("03", "04")]
     pd.DataFrame(rows, columns=["path", "label", "speaker"]).to_csv(tmp_path / "zh.csv", index=False)
     options = ("--corpus", tmp_path / "zh.csv", "--layers", "all", "--pooling", "functionals")
-    done = subprocess.run([sys.executable, "-m", "emotion_ser", "evaluate", *map(str, options), "--protocol", "actors", "--out", str(tmp_path / "run")],
+    done = subprocess.run([sys.executable, "-m", "emotion_ser", "evaluate", *map(str, options), "--protocol", "actor-kfold", "--out", str(tmp_path / "run")],
                           capture_output=True, env={**os.environ, **console})  # as bytes: cp1252 has a ± of its own
     assert done.returncode == 0 and b"recall" in done.stdout and rb"\u9ad8" in done.stdout if "PYTHONIOENCODING" in console else True, done.stderr
     emotion_ser("train", *options, "--out", tmp_path / "model", check=True, **console)
@@ -134,7 +134,7 @@ def test_a_foreign_drawing_backend(small, tmp_path):
 
 
 def interrupt(*args, when, **env):
-    "Run the command and send it Ctrl-C as soon as `when` is true of it; the status and what it said"
+    "Run the command and send it Ctrl-C as soon as `when` is true of it; the status and what it printed"
     run = subprocess.Popen([sys.executable, "-m", "emotion_ser", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            start_new_session=True, env={**os.environ, **env})
     started = time.monotonic()
@@ -145,7 +145,7 @@ def interrupt(*args, when, **env):
     return run.returncode, out, err
 
 
-@pytest.mark.parametrize("command", [("study",), ("evaluate", "--protocol", "actors", "--out", "OUT"), ("train", "--out", "OUT"), ("embed", "CORPUS", "--out", "OUT")])
+@pytest.mark.parametrize("command", [("study",), ("evaluate", "--protocol", "actor-kfold", "--out", "OUT"), ("train", "--out", "OUT"), ("embed", "CORPUS", "--out", "OUT")])
 def test_ctrl_c_goes_on_where_it_was(small, tmp_path, own_cache, command):
     args = [{"OUT": tmp_path / "out", "CORPUS": small}.get(a, a) for a in command] + ([] if command[0] == "embed" else ["--corpus", small])
     kept = lambda: list(tmp_path.rglob("*/[!.]*.parquet"))
@@ -156,7 +156,7 @@ def test_ctrl_c_goes_on_where_it_was(small, tmp_path, own_cache, command):
 
 @pytest.mark.parametrize("seconds", [0.6, 1.2, 2.0, 3.0])
 def test_ctrl_c_while_it_is_still_loading(small, seconds):
-    status, _, err = interrupt("study", "--corpus", small, "--recipe", "seed", when=lambda s: s > seconds)
+    status, _, err = interrupt("study", "--corpus", small, "--recipe", "baseline", when=lambda s: s > seconds)
     assert status == 130 and err.splitlines()[-1].startswith("interrupted") and "Traceback" not in err
 
 
@@ -173,21 +173,21 @@ def test_a_command_alone_shows_its_help():
         assert "Usage" in done.stdout and "error" not in done.stderr and done.returncode == 2
 
 
-@pytest.mark.parametrize("command, said", [
+@pytest.mark.parametrize("command, reasons", [
     ("evaluate --members 2", ("--members 2", "--finetune")), ("evaluate --head tuned", ("--head tuned", "--finetune")),
     ("evaluate --repeats 3 --protocol loso", ("--repeats 3", "--protocol random")),
-    ("study --finetune 1 --encoder x --recipe seed", ("--recipe seed", "--finetune")), ("predict x.wav --format csv --top 2", ("--top 2", "--format csv")),
+    ("study --finetune 1 --encoder x --recipe baseline", ("--recipe baseline", "--finetune")), ("predict x.wav --format csv --top 2", ("--top 2", "--format csv")),
     ("predict x.wav --encoder-path /nowhere", ("acoustic", "/nowhere", "out")), ("train --out OUT --published a/b", ("published", "acoustic")),
     ("embed CORPUS --out OUT --dtype float32", ("--dtype float32", "acoustic")), ("embed CORPUS --out OUT --runtime onnx", ("--runtime onnx", "acoustic")),
     ("embed CORPUS --out OUT --address a:1", ("--address a:1", "--engine ray"))])
-def test_options_without_effect_are_refused(small, tmp_path, command, said):
-    fails(emotion_ser(*({"OUT": tmp_path / "out", "CORPUS": small}.get(word, word) for word in command.split())), *said)
+def test_options_without_effect_are_refused(small, tmp_path, command, reasons):
+    fails(emotion_ser(*({"OUT": tmp_path / "out", "CORPUS": small}.get(word, word) for word in command.split())), *reasons)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["study", "evaluate --protocol actors", "train", "embed"])
+@pytest.mark.parametrize("command", ["study", "evaluate --protocol actor-kfold", "train", "embed"])
 def test_a_failure_leaves_no_folder(tmp_path, command):
-    "Neither for a corpus that is not there, nor for one in which nothing can be heard"
+    "Neither for a corpus that is not there, nor for one in which nothing can be read"
     bad = tmp_path / "bad"
     for label in ("happy", "sad"):
         for who in "abc": (bad / label / who).mkdir(parents=True), (bad / label / who / "x.wav").write_text("no sound")
@@ -211,7 +211,7 @@ def test_a_label_without_clips_to_learn_from(small, tmp_path):
     "Two of three labels are one speaker's each; a split by speaker cannot teach both"
     rows = [(p, "sad" if p.stem[6:8] in ("03", "04") else p.parent.name, p.parent.name) for p in sorted(small.glob("Actor_*/*.wav"))]
     pd.DataFrame(rows, columns=["path", "label", "speaker"]).to_csv(tmp_path / "own.csv", index=False)
-    done = emotion_ser("study", "--corpus", tmp_path / "own.csv", "--protocol", "actors", "--out", tmp_path / "run")
+    done = emotion_ser("study", "--corpus", tmp_path / "own.csv", "--protocol", "actor-holdout", "--out", tmp_path / "run")
     assert "no clip to learn from, so never answered: Actor_" in done.stderr
 
 
@@ -222,9 +222,9 @@ def test_evaluate_of_an_own_corpus_needs_no_protocol(small, tmp_path):
     table.to_csv(tmp_path / "known.csv", index=False)
     table[["path", "label"]].to_csv(tmp_path / "unknown.csv", index=False)
     options = ("--layers", "all", "--pooling", "mean+std")
-    for corpus, protocol, said in ((tmp_path / "known.csv", "actors", "actors"), (tmp_path / "unknown.csv", "random", "speakers"), (small, "emobox", "emobox")):
+    for corpus, protocol, reason in ((tmp_path / "known.csv", "actor-kfold", "actor-kfold"), (tmp_path / "unknown.csv", "random", "speakers"), (small, "emobox", "emobox")):
         done = emotion_ser("evaluate", "--corpus", corpus, *options, check=True, EMOTION_SER_CACHE=str(tmp_path / "shared"))
-        assert f"protocol {protocol}" in done.stdout and said in done.stderr
+        assert f"protocol {protocol}" in done.stdout and reason in done.stderr
 
 
 def test_compare_says_what_it_needs(small, tmp_path):
@@ -233,14 +233,14 @@ def test_compare_says_what_it_needs(small, tmp_path):
     fails(emotion_ser("compare", tmp_path / "nowhere", tmp_path / "study"), "nowhere")
 
 
-def test_the_carried_models_can_be_made_again():
+def test_the_bundled_models_can_be_made_again():
     "Their recorded runs are those of their settings, by all that can be compared without the corpus"
-    from emotion_ser.card import Measured
-    from emotion_ser.checkpoint import check_settings
+    from emotion_ser.card import Measured, check_same_settings
     from emotion_ser.classifier import bundled_models
     from emotion_ser.protocols import EvaluationConfig
     for name, folder in bundled_models().items():
-        about = EmotionClassifier.from_pretrained(folder).about if name == "acoustic" else json.loads((folder / "config.json").read_text())["about"]
+        about = json.loads((folder / "config.json").read_text())["about"]
         run = Measured(Path(__file__).parent.parent / f"nbs/results/protocols/{name}_emobox_lda_augment")
-        check_settings(run, EvaluationConfig("ravdess", protocol="actors", augment=True))
+        config = EvaluationConfig("ravdess", protocol="actor-kfold", augment=True)
+        check_same_settings(run, asdict(config), by_clip=False)
         assert run.metrics["encoder_fingerprint"] == about["encoder_fingerprint"] and run.metrics["clips"] == about["clips"]

@@ -1,0 +1,52 @@
+"""One measurement in a process of its own: prints numbers on its last line. Started by `measure.py`."""
+import argparse
+import time
+
+
+def peak(arguments):
+    "What a competitor's process holds at most (MB)"
+    from competitors import competitors
+
+    from emotion_ser.core import peak_memory_mb
+    from emotion_ser.preprocess import load_waveform
+    competitor = competitors(arguments.encoder)[arguments.competitor]
+    competitor.prepare(arguments.paths, [load_waveform(path) for path in arguments.paths])()
+    return [peak_memory_mb()]
+
+
+def growth(arguments):
+    "Seconds and peak memory (MB) of a corpus that is so many times as large"
+    from competitors import benchmark_encoder, from_files
+
+    from emotion_ser.core import peak_memory_mb
+    encoder = benchmark_encoder(arguments.encoder, "all")
+    from_files(encoder, arguments.paths[:4])  # a warm-up
+    started = time.perf_counter()
+    from_files(encoder, arguments.paths, arguments.times)
+    return [time.perf_counter() - started, peak_memory_mb()]
+
+
+def importing(arguments):
+    "Seconds of `import emotion_ser`"
+    started = time.perf_counter()
+    import emotion_ser  # noqa: F401
+    return [time.perf_counter() - started]
+
+
+def main():
+    "Measure what the arguments ask"
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_subparsers(required=True, metavar="peak|growth|import")
+    for name, function in dict(peak=peak, growth=growth).items():
+        command = what.add_parser(name, help=function.__doc__)
+        command.set_defaults(function=function)
+        command.add_argument("encoder", help="whisper-base or wav2vec2-base")
+        if name == "peak": command.add_argument("competitor", help="its name, as in speed.csv")
+        else: command.add_argument("times", type=int, help="how often each clip counts, as another clip")
+        command.add_argument("paths", nargs="+", help="recordings")
+    what.add_parser("import", help=importing.__doc__).set_defaults(function=importing)
+    arguments = parser.parse_args()
+    print(*arguments.function(arguments))
+
+
+if __name__ == "__main__": main()
