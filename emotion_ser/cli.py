@@ -234,8 +234,8 @@ def chosen_classifier(
     threshold: float | None,
 ):  # an `EmotionClassifier`
     "The classifier that the options name"
-    from emotion_ser.classifier import load_classifier
-    classifier = load_classifier(model, encoder_path)
+    from emotion_ser.classifier import EmotionClassifier
+    classifier = EmotionClassifier.from_pretrained(model, encoder_path)
     if threshold is not None: classifier.threshold = threshold
     return classifier
 
@@ -280,7 +280,7 @@ def predict_command(
     refuse_options({f"--top {top}": bool(top) and format == "csv"},
                    "--format csv has a column for each emotion")
     from emotion_ser.core import write_file
-    from emotion_ser.classifier import find_recordings
+    from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
     classifier = chosen_classifier(model, encoder_path, threshold)

@@ -1,4 +1,5 @@
 """What the tests share: small synthetic corpora, and the command as a user runs it."""
+import json
 import os
 import shutil
 import signal
@@ -35,6 +36,12 @@ def fails(done, *words, status=1):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
     for word in words: assert word in last, last
+
+
+def metrics(folder, without=("seconds",)):
+    "A run's metrics.json, but for what differs from run to run"
+    found = json.loads((folder / "metrics.json").read_text())
+    return {key: value for key, value in found.items() if key not in without}
 
 
 def offline(folder):

@@ -96,8 +96,8 @@ def by_open_recording(path):
 
 @cache
 def classifier():
-    from emotion_ser.classifier import load_classifier
-    return load_classifier("acoustic")
+    from emotion_ser.classifier import EmotionClassifier
+    return EmotionClassifier.from_pretrained("acoustic")
 
 
 def as_outcome(prediction):
