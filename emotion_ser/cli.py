@@ -234,8 +234,8 @@ def chosen_classifier(
     threshold: float | None,
 ):  # an `EmotionClassifier`
     "The classifier that the options name"
-    from emotion_ser.classifier import load_classifier
-    classifier = load_classifier(model, encoder_path)
+    from emotion_ser.classifier import EmotionClassifier
+    classifier = EmotionClassifier.from_pretrained(model, encoder_path)
     if threshold is not None: classifier.threshold = threshold
     return classifier
 
@@ -280,7 +280,7 @@ def predict_command(
     refuse_options({f"--top {top}": bool(top) and format == "csv"},
                    "--format csv has a column for each emotion")
     from emotion_ser.core import write_file
-    from emotion_ser.classifier import find_recordings
+    from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
     classifier = chosen_classifier(model, encoder_path, threshold)
@@ -344,11 +344,10 @@ def chosen_encoder(
 ):  # a `FrozenEncoder`
     "The encoder that the options name, with every statistic of its layers"
     from emotion_ser.acoustic import load_encoder
+    from emotion_ser.scale import in_runtime
     if name == "acoustic": return load_encoder(name, layers, "functionals")
     encoder = load_encoder(name, layers, "mean+std+speech", dtype=dtype or "float32")
-    if runtime in (None, "torch"): return encoder
-    from emotion_ser.scale import OnnxEncoder
-    return OnnxEncoder(encoder, int8=runtime == "onnx-int8")
+    return in_runtime(encoder, runtime or "torch")
 
 # %% ../nbs/90_cli.ipynb #chosen_engine
 def chosen_engine(

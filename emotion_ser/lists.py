@@ -98,9 +98,7 @@ ALIASES = {role: names.split() for role, names in dict(
     duration="duration dur durationsec durationms").items()}
 
 # %% ../nbs/00c_lists.ipynb #column_roles
-def column_roles(
-    header: list[str],
-) -> dict[str, int]:  # which of `ALIASES` -> number of the column
+def column_roles(header: list[str]) -> dict[str, int]:  # which of `ALIASES` -> number of the column
     "Which column is what. The first name of `ALIASES` that is there counts"
     names = [re.sub(r"[\W_]", "", name.casefold()) for name in header]
     offset = "end" if "onset" in names else "start"  # which NeMo's lists call so

@@ -106,15 +106,16 @@ def read_config(
     progress: bool = True,  # show progress bars
 ) -> Task:
     "Load and embed what a configuration names. Raises `CorpusError`, `AudioError` or `EncoderError`"
-    c, manifest = config, load_manifest(config.corpus, config.emotions, report)
+    c = config
+    manifest = load_manifest(c.corpus, c.emotions, report)
     protocol = c.protocol or default_protocol(manifest, report)
-    divide = partial(make_splits, protocol=protocol, seed=c.seed, repeats=c.repeats)
-    splits, encoder = divide(manifest), load_full_encoder(c.encoder)
+    splits = make_splits(manifest, protocol, c.seed, c.repeats)
+    encoder = load_full_encoder(c.encoder)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
     dataset = load_dataset(manifest, encoder, augment=c.augment, speaker_norm=c.speaker_norm,
                            cache_dir=cache_dir, report=report, progress=progress)
     usable, tuner = dataset.manifest, None
-    if len(usable) < len(manifest): splits = divide(usable)
+    if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
     return Task(replace(c, protocol=protocol), encoder, dataset, splits, grids, tuner)
 

@@ -35,13 +35,14 @@ def window_rows(
 ) -> Iterator[dict]:
     "The windows of a recording as flat rows, while it is read; last the error, if there was one"
     from emotion_ser.codec import open_recording
-    from emotion_ser.classifier import stream, why_unheard
+    from emotion_ser.classifier import stream
+    from emotion_ser.folders import as_audio_error
     try:
         with open_recording(path) as recording:
             for row in stream(classifier, recording):
                 rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
                 yield dict(file=str(path)) | rounded
-    except Exception as error: yield prediction_row(path, why_unheard(path, error))
+    except Exception as error: yield prediction_row(path, as_audio_error(path, error))
 
 # %% ../nbs/81_rows.ipynb #recording_rows
 def recording_rows(
@@ -51,7 +52,7 @@ def recording_rows(
 ) -> Iterator[dict]:
     "The rows of all recordings, as they come, with a progress bar on a terminal"
     from tqdm.auto import tqdm
-    from emotion_ser.classifier import predict_files
+    from emotion_ser.folders import predict_files
     bar = partial(tqdm, total=len(paths), unit="file", disable=not on_terminal())
     if by_window:
         for path in bar(paths): yield from window_rows(classifier, path)

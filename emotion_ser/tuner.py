@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from .splits import Split
 from .store import open_filesystem, open_store, put_bytes, store_path
-from .blocks import States, TunedEncoder, embed_states
+from .blocks import TunedEncoder
+from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune, run_key
 from .dataset import Dataset
 from .selection import Candidate, Member, uar_on

@@ -21,9 +21,11 @@ import soundfile as sf
 from conftest import ROOT
 
 from emotion_ser import demo
+from emotion_ser import server as app_server
 from emotion_ser.audio import audio_suffixes
-from emotion_ser.demo import MAX_UPLOAD_BYTES, CONNECTIONS, DemoServer
 from emotion_ser.classifier import EmotionClassifier
+from emotion_ser.demo import MAX_UPLOAD_BYTES
+from emotion_ser.server import CONNECTIONS, DemoServer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RECIPE = re.search(r"^\t@\$\(BIN\)/python -c '(.*serve.*)'$", (ROOT / "Makefile").read_text(), re.M).group(1)
@@ -90,9 +92,9 @@ def upload(page, name, content):
 
 
 def expected(path):
-    "What the classifier itself says"
-    said = EmotionClassifier.from_pretrained("acoustic").predict(path)
-    return said, {label: f"{round(100 * p)}%" for label, p in said.probabilities.items()}
+    "What the classifier itself answers"
+    answer = EmotionClassifier.from_pretrained("acoustic").predict(path)
+    return answer, {label: f"{round(100 * p)}%" for label, p in answer.probabilities.items()}
 
 
 def test_a_page_without_code(page):
@@ -146,8 +148,8 @@ def test_an_upload_is_answered(page, small):
     if place := os.environ.get("EMOTION_SER_RAVDESS"): clips.append(Path(place) / "Actor_05/03-01-05-02-01-01-05.flac")
     for clip in clips:
         sentence, bars = upload(page, clip.name, clip.read_bytes())
-        said, wanted = expected(clip)
-        assert bars == wanted and said.label in sentence and sentence.startswith("unsure") != said.trusted
+        answer, wanted = expected(clip)
+        assert bars == wanted and answer.label in sentence and sentence.startswith("unsure") != answer.trusted
         assert page.evaluate("document.querySelector('img').naturalWidth") > 300
         page.wait_for_timeout(500)
         assert page.evaluate("document.querySelector('audio').duration") > 1
@@ -165,10 +167,10 @@ def test_what_phones_and_browsers_record_is_answered(page, small, tmp_path, suff
     assert upload(page, place.name, place.read_bytes())[1] == expected(place)[1]
 
 
-def test_what_cannot_be_heard_is_a_sentence(page):
+def test_what_cannot_be_read_is_a_sentence(page):
     sentence, bars = upload(page, "x.wav", b"These are notes, not a sound.")
-    assert sentence == "x.wav cannot be heard: not audio that libsndfile can read" and not bars
-    assert upload(page, "empty.wav", b"")[0].startswith("empty.wav cannot be heard: ")
+    assert sentence == "x.wav cannot be read: not audio that libsndfile can read" and not bars
+    assert upload(page, "empty.wav", b"")[0].startswith("empty.wav cannot be read: ")
     assert "Traceback" not in page.inner_text("body")
 
 
@@ -186,7 +188,7 @@ def test_a_large_file_and_one_that_is_too_large(page, small, tmp_path):
     assert 20_000_000 < (tmp_path / "large.wav").stat().st_size < MAX_UPLOAD_BYTES
     assert len(upload(page, "large.wav", tmp_path / "large.wav")[1]) == 8
     (tmp_path / "<b>huge.wav").write_bytes(bytes(MAX_UPLOAD_BYTES + 1000))
-    for _ in range(2): assert upload(page, "", tmp_path / "<b>huge.wav")[0] == "<b>huge.wav cannot be heard: it is larger than 30 MB"
+    for _ in range(2): assert upload(page, "", tmp_path / "<b>huge.wav")[0] == "<b>huge.wav cannot be read: it is larger than 30 MB"
 
 
 def test_no_server_no_answer_but_a_sentence(browser, server):
@@ -219,8 +221,8 @@ def test_another_site_reads_nothing(app, browser):
 @pytest.fixture
 def server(monkeypatch, own_cache):
     "A server in this process, with little patience"
-    monkeypatch.setattr(demo, "REQUEST_S", 1.0)
-    with DemoServer(EmotionClassifier.from_pretrained("acoustic"), demo._samples()) as server:
+    monkeypatch.setattr(app_server, "REQUEST_S", 1.0)
+    with DemoServer(EmotionClassifier.from_pretrained("acoustic"), demo.sample_recordings()) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -289,7 +291,7 @@ def test_no_path_leads_anywhere(app, path):
 def test_samples_are_numbers(app):
     for query in ("sample=../../setup.py", "sample=-1", "sample=99999999999999999999", "sample=", "sample=%C2%B2", "a=b&" * 2000, "name=" + quote("é" * 3000), "%ff%00"):
         code, _, text = post(app.port, query=query)
-        assert code == 200 and "cannot be heard" in text
+        assert code == 200 and "cannot be read" in text
 
 
 @pytest.mark.parametrize("head, wanted", [
@@ -329,21 +331,21 @@ def test_who_is_slow_holds_nothing(server, parts):
 def test_two_at_once_take_turns(server, small):
     clips = sorted(small.glob("Actor_01/*.wav"))[:3]
     alone = [post(server.server_port, clip.read_bytes())[2].splitlines()[-1] for clip in clips]
-    heard, most, answers = [], [], {}
-    show = demo.show
+    working, most, answers = [], [], {}
+    show = app_server.show
     def counted(*args):
-        heard.append(1)
-        most.append(len(heard))
+        working.append(1)
+        most.append(len(working))
         time.sleep(1.2)
         answer = show(*args)
-        heard.pop()
+        working.pop()
         return answer
-    demo.show = counted
+    app_server.show = counted
     try:
         threads = [Thread(target=lambda i=i: answers.update({i: post(server.server_port, clips[i].read_bytes())[2]})) for i in range(3)]
         for thread in threads: thread.start()
         for thread in threads: thread.join()
-    finally: demo.show = show
+    finally: app_server.show = show
     assert [answers[i].splitlines()[-1].strip() for i in range(3)] == alone and max(most) == 1
     assert sum("another recording comes first" in answer for answer in answers.values()) == 2
 
@@ -351,15 +353,15 @@ def test_two_at_once_take_turns(server, small):
 def test_who_has_gone_is_dropped(server, monkeypatch):
     "A long recording whose browser has gone gives up its turn"
     ended = []
-    def long(classifier, sound, name, tell):
+    def long(classifier, sound, name, report):
         try:
             for _ in range(600):
-                tell("listening")
+                report("listening")
                 time.sleep(0.1)
         except OSError: ended.append(name)
         return ""
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "show", long)
+        patch.setattr(app_server, "show", long)
         with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
             connection.sendall(f"POST /?name=gone HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: 0\r\n\r\n".encode())
             answer = b""
@@ -376,5 +378,6 @@ def test_a_port_that_is_taken_is_a_sentence(app):
 
 def test_without_ffmpeg_the_sentence_says_how_to_convert(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    said = demo.show(EmotionClassifier.from_pretrained("acoustic"), b"\0\0\0\x20ftypM4A " + bytes(100), "voice.m4a")
-    assert "voice.m4a cannot be heard: needs ffmpeg" in said and "ffmpeg -i recording recording.wav" in said and "M4A" not in demo._formats()[1]
+    page = demo.show(EmotionClassifier.from_pretrained("acoustic"), b"\0\0\0\x20ftypM4A " + bytes(100), "voice.m4a")
+    assert "voice.m4a cannot be read: needs ffmpeg" in page and "ffmpeg -i recording recording.wav" in page
+    assert "M4A" not in demo.accepted_formats()[1]

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import emotion_ser, run
-from test_cli import fails
+from conftest import emotion_ser, fails, run
 
-from emotion_ser.own import load_corpus
 from emotion_ser.classifier import EmotionClassifier
+from emotion_ser.core import silent
+from emotion_ser.own import load_corpus
 
 corpus = pytest.mark.skipif("EMOTION_SER_RAVDESS" not in os.environ, reason="EMOTION_SER_RAVDESS names no corpus")
 BAD = {"notes.txt": "not audio that libsndfile can read", "empty.wav": "the file is empty", "cut.wav": "cut short", "blink.wav": "too short"}
 
 
 def mixture(clips, folder):
-    "Copies of clips, the same sounds in two more forms, and files that cannot be heard"
+    "Copies of clips, the same sounds in two more forms, and files that cannot be decoded"
     folder.mkdir()
     for clip in clips: shutil.copy(clip, folder)
     samples, rate = sf.read(clips[0])
@@ -42,7 +42,7 @@ def mixture(clips, folder):
 def check_mixture(clips, folder):
     "Good ones are answered, bad ones are named with the reason, and every line is JSON"
     done = emotion_ser("predict", mixture(clips, folder), folder / "notes.txt", "--format", "jsonl")
-    assert "not read: 1 .txt" in done.stderr  # in the folder it is told of; named, it is tried
+    assert "not read: 1 .txt" in done.stderr  # in the folder it is reported; named, it is tried
     rows = {Path(row["file"]).name: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert {name for name, row in rows.items() if "error" in row} == set(BAD)
@@ -66,8 +66,8 @@ def test_thirty_real_clips_and_six_odd_ones(tmp_path):
 
 def test_a_table_that_appears_when_complete(small, tmp_path):
     clips = sorted(small.glob("Actor_01/*.wav"))[:3]
-    done = emotion_ser("predict", *clips, "--format", "csv", "--out", tmp_path / "said.csv", check=True)
-    rows = list(csv.DictReader((tmp_path / "said.csv").open()))
+    done = emotion_ser("predict", *clips, "--format", "csv", "--out", tmp_path / "answers.csv", check=True)
+    rows = list(csv.DictReader((tmp_path / "answers.csv").open()))
     assert done.stdout == "" and [Path(row["file"]) for row in rows] == clips and "3 of 3" in done.stderr
     assert [p.name for p in tmp_path.iterdir() if "writing" in p.name] == []
     fails(emotion_ser("predict", tmp_path / "*.flac"), "*.flac: no file matches")
@@ -79,20 +79,20 @@ def test_a_table_that_appears_when_complete(small, tmp_path):
 @corpus
 def test_held_out_actors_are_answered_as_in_the_evaluation(tmp_path):
     "EmoBox's folds among eight actors; the first fold is held out of a classifier, whose answers must be the evaluation's"
-    clips = load_corpus("ravdess", report=lambda sentence: None).query("actor in (1, 4, 8, 3, 2, 6, 11, 20)")
+    clips = load_corpus("ravdess", report=silent).query("actor in (1, 4, 8, 3, 2, 6, 11, 20)")
     clips = clips.assign(label=clips.emotion, speaker=clips.actor)
     (tmp_path / "eight").mkdir()
     for path in clips.path: os.symlink(path, tmp_path / "eight" / Path(path).name)
     options = ("--corpus", tmp_path / "eight", "--encoder", "acoustic", "--head", "lda")
     emotion_ser("evaluate", *options, "--protocol", "emobox", "--out", tmp_path / "run", check=True)
-    examined = pd.read_csv(tmp_path / "run/predictions.csv").query("split == 0")
-    assert sorted(examined.actor.unique()) == [1, 11, 20] and len(examined) == 180
+    tested = pd.read_csv(tmp_path / "run/predictions.csv").query("split == 0")
+    assert sorted(tested.actor.unique()) == [1, 11, 20] and len(tested) == 180
     emotion_ser("train", *options, "--hold-out", "1,11,20", "--out", tmp_path / "model", check=True)
-    done = emotion_ser("predict", *(tmp_path / "eight" / path for path in examined.path), "--model", tmp_path / "model", "--format", "jsonl", check=True)
-    said = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["label"] for row in said] == examined.prediction.tolist()
-    sure = examined.filter(regex="^p_").max(axis=1)
-    assert np.allclose([row["confidence"] for row in said], sure, atol=1e-3)
+    done = emotion_ser("predict", *(tmp_path / "eight" / path for path in tested.path), "--model", tmp_path / "model", "--format", "jsonl", check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["label"] for row in answers] == tested.prediction.tolist()
+    sure = tested.filter(regex="^p_").max(axis=1)
+    assert np.allclose([row["confidence"] for row in answers], sure, atol=1e-3)
 
 
 def peak_memory(*args):
@@ -109,8 +109,8 @@ def test_memory_does_not_grow_with_the_recording(small, tmp_path):
     for minutes in (1, 8):
         with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:
             for _ in range(minutes): sound.write(np.repeat(np.repeat(minute, 3)[:, None], 2, axis=1))
-        held[minutes], said = peak_memory("predict", tmp_path / "long.wav", "--timeline", "--format", "jsonl")
-        rows = [json.loads(line) for line in said.splitlines()]
+        held[minutes], printed = peak_memory("predict", tmp_path / "long.wav", "--timeline", "--format", "jsonl")
+        rows = [json.loads(line) for line in printed.splitlines()]
         assert [row["start"] for row in rows] == [float(s) for s in range(60 * minutes - 2)]
     assert held[8] - held[1] < 100, held
 
@@ -139,7 +139,7 @@ def hub(tmp_path):
     class Hub(BaseHTTPRequestHandler):
         def log_message(self, *args): pass
 
-        def say(self, body, status=200, **headers):
+        def reply(self, body, status=200, **headers):
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), "X-Repo-Commit": commit, **headers}.items(): self.send_header(name, value)
@@ -148,22 +148,22 @@ def hub(tmp_path):
 
         def do_POST(self):
             text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.path == "/api/repos/create": self.say(dict(url=f"{url}/me/mine", id="me/mine"))
+            if self.path == "/api/repos/create": self.reply(dict(url=f"{url}/me/mine", id="me/mine"))
             elif "/preupload/" in self.path:
-                self.say(dict(files=[dict(path=f["path"], uploadMode="regular", shouldIgnore=False, oid=None) for f in json.loads(text)["files"]]))
+                self.reply(dict(files=[dict(path=f["path"], uploadMode="regular", shouldIgnore=False, oid=None) for f in json.loads(text)["files"]]))
             elif "/commit/" in self.path:
                 for line in map(json.loads, text.splitlines()):
                     if line["key"] == "file": kept[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                self.say(dict(success=True, commitOid=commit, commitUrl=f"{url}/me/mine/commit/{commit}"))
-            else: self.say(dict(valid=True))
+                self.reply(dict(success=True, commitOid=commit, commitUrl=f"{url}/me/mine/commit/{commit}"))
+            else: self.reply(dict(valid=True))
 
         def do_GET(self):
             file = self.path.rsplit("/", 1)[-1]
-            if self.path.startswith("/api/models/me/mine/tree"): self.say([dict(type="file", path=p, size=len(b), oid="0" * 40) for p, b in kept.items()])
+            if self.path.startswith("/api/models/me/mine/tree"): self.reply([dict(type="file", path=p, size=len(b), oid="0" * 40) for p, b in kept.items()])
             elif self.path.startswith("/api/models/me/mine"):
-                self.say(dict(id="me/mine", modelId="me/mine", sha=commit, siblings=[dict(rfilename=p) for p in kept]))
-            elif "/resolve/" in self.path and file in kept: self.say(kept[file], ETag=f'"{file}"')
-            else: self.say(dict(error="Repository not found"), 404, **{"X-Error-Code": "RepoNotFound"})
+                self.reply(dict(id="me/mine", modelId="me/mine", sha=commit, siblings=[dict(rfilename=p) for p in kept]))
+            elif "/resolve/" in self.path and file in kept: self.reply(kept[file], ETag=f'"{file}"')
+            else: self.reply(dict(error="Repository not found"), 404, **{"X-Error-Code": "RepoNotFound"})
 
         do_HEAD = do_GET
 
@@ -189,7 +189,6 @@ def test_pushed_and_fetched(hub, small, tmp_path):
 
 def test_a_study_leaves_a_model_that_can_be_used(small, tmp_path):
     emotion_ser("study", "--corpus", small, "--emotions", "happy,sad", "--out", tmp_path / "run", check=True)
-    examined = pd.read_csv(tmp_path / "run/predictions.csv")
+    tested = pd.read_csv(tmp_path / "run/predictions.csv")
     classifier = EmotionClassifier.from_pretrained(tmp_path / "run/model")
-    said = [classifier.predict(small / path).label for path in examined.path]
-    assert said == examined.prediction.tolist()
+    assert [classifier.predict(small / path).label for path in tested.path] == tested.prediction.tolist()

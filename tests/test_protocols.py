@@ -63,7 +63,8 @@ def nonsense(small, tmp_path_factory):
 def test_random_labels_give_chance(nonsense, protocol, head):
     found = run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol, head=head, repeats=4), **QUIET).metrics
     low, high = found["intervals"]["uar"]
-    assert low < 1 / 8 < high
+    if protocol == "actor-holdout": assert low is None and found["uar"] < 0.3  # one speaker alone is tested
+    else: assert low < 1 / 8 < high
     assert found["calibration"]["ece_after"] < 0.15  # it learns on inner folds that it knows nothing
 
 

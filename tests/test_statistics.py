@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from emotion_ser import protocols
-from emotion_ser.core import read_table, silent
+from emotion_ser.core import read_run, read_table, silent
 from emotion_ser.corpus import CorpusError
 from emotion_ser.own import load_corpus
 from emotion_ser.evaluate import interval_groups, interval_text, intervals
@@ -36,11 +36,22 @@ def test_recorded_figures_follow_from_the_recorded_predictions(file):
     assert abs((table.truth == table.prediction).mean() - metrics["accuracy"]) < 1e-9
 
 
+def asked(options):
+    "The options of a command as a configuration has them: name -> text"
+    words, found = options.split(), {}
+    for word, after in zip(words, [*words[1:], "--"]):
+        if word.startswith("--"): found[word[2:].replace("-", "_")] = "True" if after.startswith("--") else after
+    return found
+
+
 def test_every_recorded_run_has_its_command():
-    listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in (RESULTS / "protocols/commands.txt").read_text().splitlines() if not line.startswith("#")}
-    runs = {file.parent.name: json.loads(file.read_text())["command"] for file in RECORDED if file.parent.parent.name == "protocols"}
-    assert set(listed) == set(runs)
-    for name, command in runs.items(): assert all(word in command.split() for word in listed[name].split()), name
+    lines = [line.split(maxsplit=2) for line in (RESULTS / "commands.txt").read_text().splitlines() if not line.startswith("#")]
+    listed = {place: (command, asked(options)) for command, place, options in lines if command != "train"}
+    assert set(listed) == {str(file.parent.relative_to(RESULTS)) for file in RECORDED}
+    for place, (command, options) in listed.items():
+        run = read_run(RESULTS / place)
+        assert run["command"].split()[1] == command, place
+        assert options == {name: str(run["config"][name]) for name in options}, place
 
 
 @pytest.fixture(scope="module")
