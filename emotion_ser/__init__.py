@@ -3,11 +3,13 @@ __version__ = "0.2.0"
 
 from importlib import import_module
 
-_HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "corpus", "make_split": "splits",
-         "load_waveform": "preprocess", "Encoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
-         "embed_corpus": "store", "save_manifest": "store", "export_onnx": "embed", "EmotionHead": "head", "load_head": "head",
-         "train_head": "train", "TunedEncoder": "blocks", "embed_states": "blocks", "fine_tune": "finetune",
-         "StudyConfig": "study", "run_study": "study", "EvaluationConfig": "protocols", "run_evaluation": "protocols",
+_HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "corpus", "make_split":
+         "splits", "make_splits": "splits", "load_waveform": "preprocess", "Encoder": "embed",
+         "WhisperEncoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
+         "embed_corpus": "store", "save_manifest": "store", "OnnxEncoder": "scale", "ray_engine": "scale",
+         "export_onnx": "scale", "EmotionHead": "head", "load_head": "head", "train_head": "train",
+         "TunedEncoder": "blocks", "embed_states": "states", "fine_tune": "finetune", "StudyConfig": "study",
+         "run_study": "study", "EvaluationConfig": "protocols", "run_evaluation": "protocols",
          "compare_runs": "protocols", "EmotionClassifier": "classifier", "train_classifier": "training"}
 __all__ = ["__version__", *_HOME]
 

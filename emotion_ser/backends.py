@@ -12,6 +12,7 @@ __all__ = ['FIXED_SIZE', 'DECODER_ERRORS', 'DEMUXERS', 'ASF', 'BEGINNINGS', 'ASF
 import io, math, os, re, shutil, struct, subprocess, tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 import numpy as np
 import soundfile as sf
 from .audio import AudioError, cut_short
@@ -78,13 +79,14 @@ def sndfile_blocks(
 # %% ../nbs/00_backends.ipynb #for_ffmpeg
 DEMUXERS = "mov,matroska,webm,aac,amr,amrnb,amrwb,asf,avi,ogg,wav,caf"
 ASF = b"0&\xb2u"  # how Windows Media begins
-BEGINNINGS = (b"\x1aE\xdf\xa3", ASF, b"#!AMR", b"\xff\xf1", b"\xff\xf9", b"OggS", b"RIFF", b"caff")
+BEGINNINGS = (b"\x1aE\xdf\xa3", ASF, b"#!AMR", b"\xff\xf1", b"\xff\xf9",  # Matroska, ASF, AMR, ADTS
+              b"OggS", b"RIFF", b"caff")  # Ogg, AVI or WAV, CAF: of another codec
 
 
 def is_for_ffmpeg(
     head: bytes,  # the first 12 bytes of a file
 ) -> bool:
-    "Whether a file begins like one that ffmpeg reads: Matroska, ASF, AMR, ADTS, MP4; an Ogg, AVI, WAV or CAF of another codec"
+    "Whether a file begins like one that ffmpeg reads and libsndfile does not"
     mp4 = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
     return head[4:8] in mp4 or head.startswith(BEGINNINGS)
 
@@ -105,8 +107,8 @@ def asf_is_cut(
 # %% ../nbs/00_backends.ipynb #descriptor
 def descriptor(
     file,  # an open binary file
-) -> int | None:
-    "The operating system's number of an open file; None for what lies in memory, or is read through something else"
+) -> int | None:  # None for what lies in memory, or is read through something else
+    "The operating system's number of an open file"
     if os.name != "posix" or not isinstance(file, (io.BufferedReader, io.FileIO)): return None
     try: return file.fileno()
     except OSError: return None
@@ -149,7 +151,7 @@ def ffmpeg_error(
 def au_blocks(
     pipe,  # of AU with samples as big-endian float32
     size: int,  # frames of a block
-) -> Generator:  # yields the rate (Hz) and the number of channels, then blocks [n_frames, n_channels] float32
+) -> Generator[Any, None, bool]:  # the rate (Hz) and the number of channels, then blocks [n_frames, n_channels] float32
     "What a program writes as AU. Returns whether anything came"
     head = pipe.read(24)
     if len(head) < 24: return False
@@ -177,7 +179,7 @@ def ffmpeg_decode(
     file,  # an open binary file
     name: str,  # for messages
     size: int = 2**16,  # frames of a block
-) -> Generator:  # as of `au_blocks`
+) -> Generator[Any, None, None]:  # as of `au_blocks`
     "What ffmpeg decodes of a file. Raises `AudioError`"
     with (on_disk(file) as (place, descriptors), tempfile.TemporaryFile() as complaints,
           subprocess.Popen(ffmpeg_command(place), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -109,7 +109,8 @@ def flac_is_joined(
     return False
 
 # %% ../nbs/00_checks.ipynb #mp3_frame
-MP3_RATES = {1: (44100, 48000, 32000), 2: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}  # Hz, by version of MPEG
+MP3_RATES = {  # Hz, by version of MPEG
+    1: (44100, 48000, 32000), 2: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}
 MP3_KBITS = {  # of layer III, by the number in the header; 0: free
     1: [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
     2: [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]}
@@ -117,8 +118,8 @@ MP3_KBITS = {  # of layer III, by the number in the header; 0: free
 
 def mp3_frame(
     header: bytes,  # four bytes
-) -> tuple | None:  # length in bytes, bytes until the Xing frame's tag, samples; None if this is no frame of layer III
-    "What the header of an MP3 frame says"
+) -> tuple | None:  # length in bytes, bytes until the Xing frame's tag, samples; None if it is none
+    "What the header of a frame of MPEG layer III says"
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2: return None
     version = {0: 2.5, 2: 2, 3: 1}.get(header[1] >> 3 & 3)
     kbit, rate, mono = header[2] >> 4, header[2] >> 2 & 3, header[3] >> 6 == 3
@@ -307,6 +308,7 @@ def whole_file(
     if kind == "WAV": file = wav_with_length(file)
     if kind == "MP3": file = mp3_with_length(file)
     if file is None:
-        raise AudioError(f"{name}: damaged, joined or cut short: not the frames that it should have; convert it to WAV")
+        raise AudioError(f"{name}: damaged, joined or cut short: not the frames that it should have; "
+                         "convert it to WAV")
     file.seek(0)
     return file

@@ -62,7 +62,7 @@ class Opened:
     rate: int  # Hz
     channels: int
     frames: int
-    blocks: Callable[[int, float, int], Iterator[np.ndarray]]  # of a first frame, a number of frames and a size
+    blocks: Callable[[int, float, int], Iterator[np.ndarray]]  # of first frame, number of frames, block size
 
 # %% ../nbs/00_codec.ipynb #as_floats
 def as_floats(
@@ -116,7 +116,8 @@ def needs_ffmpeg(
 ) -> AudioError:
     "The sentence for a file that only ffmpeg reads, where there is no ffmpeg"
     if head.startswith((b"OggS", b"RIFF", b"caff")):
-        return AudioError(f"{name}: damaged, or of a codec that needs ffmpeg, which is not on the path ({error})")
+        return AudioError(f"{name}: damaged, or of a codec that needs ffmpeg, "
+                          f"which is not on the path ({error})")
     path = Path(name)
     return AudioError(f"{name}: needs ffmpeg, which is not on the path; install it, "
                       f"or convert the file: ffmpeg -i {path.name} {path.stem}.wav")
@@ -213,7 +214,8 @@ def frames_of(
     seconds = found.frames / found.rate
     last = seconds if end is None else end
     if not 0 <= start < last <= seconds + ROUNDING_S:
-        raise AudioError(f"{found.name}: no stretch from {start:g} to {last:g} s in it, it lasts {seconds:.3f} s")
+        raise AudioError(f"{found.name}: no stretch from {start:g} to {last:g} s in it, "
+                         f"it lasts {seconds:.3f} s")
     first = round(start * found.rate)
     return first, min(round(last * found.rate), found.frames) - first
 

@@ -102,9 +102,7 @@ def kind_of(
     return next((kind for is_kind, kind in FILE_KINDS.items() if is_kind(mode)), "a device")
 
 # %% ../nbs/00_corpus.ipynb #folder_number
-def folder_number(
-    folder: Path,
-) -> tuple[int, int]:  # of its disk, and on its disk
+def folder_number(folder: Path) -> tuple[int, int]:  # of its disk, and on its disk
     "What tells a folder from all others, whatever link leads to it"
     status = os.stat(folder)
     return status.st_dev, status.st_ino
@@ -164,9 +162,7 @@ def sort_files(
     return files, left_out
 
 # %% ../nbs/00_corpus.ipynb #path_kind
-def path_kind(
-    path: str | Path,
-) -> str:  # `folder`, `file`, `nothing`, or `something` else
+def path_kind(path: str | Path) -> str:  # `folder`, `file`, `nothing`, or `something` else
     "What a path leads to. Raises `CorpusError` where that cannot be known"
     try:
         if Path(path).is_dir(): return "folder"

@@ -69,7 +69,7 @@ def load_full_encoder(
 # %% ../nbs/06a_dataset.ipynb #every-layer
 def every_layer(embedded: Embeddings) -> np.ndarray:  # [n, layers, statistics, width]
     "Embeddings by layer and statistic"
-    encoder, vectors = embedded.encoder, embedded.take(np.arange(len(embedded.manifest)))
+    encoder, vectors = embedded.encoder, embedded.vectors
     return vectors.reshape(len(vectors), encoder.n_layers + 1, encoder.n_stats, -1)
 
 # %% ../nbs/06a_dataset.ipynb #load-dataset

@@ -45,18 +45,19 @@ def as_network(
     head = EmotionHead(self.weight.shape[1], names, hidden=0, dropout=0.0, standardise=True)
     head.fit_scale(torch.tensor(vectors))
     weight, bias = self.weight[seen].astype(float), self.bias[seen]
+    scaled = weight * head.scale.numpy(), bias + weight @ head.mean.double().numpy()
     with torch.no_grad():
-        head.layers[-1].weight.copy_(torch.tensor(weight * head.scale.numpy()))
-        head.layers[-1].bias.copy_(torch.tensor(bias + weight @ head.mean.double().numpy()))
+        for own, found in zip(head.layers[-1].parameters(), scaled): own.copy_(torch.tensor(found))
     return head.eval()
 
 # %% ../nbs/03a_linear.ipynb #_scale
 def standardise(
     vectors: np.ndarray,  # [n, size]
 ) -> tuple:  # mean [size], deviation [size] (never 0), the vectors standardised [n, size]; float32
-    "Vectors of mean 0 and deviation 1. Raises `HeadError` for none at all, or numbers that are not finite"
+    "Vectors of mean 0 and deviation 1. Raises `HeadError` for none, or numbers that are not finite"
     vectors = np.asarray(vectors, np.float32)
-    if not len(vectors): raise HeadError("there is no clip to learn from; give some of two labels or more")
+    if not len(vectors):
+        raise HeadError("there is no clip to learn from; give some of two labels or more")
     if len(bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
         raise HeadError(f"{len(bad)} of {len(vectors)} embeddings hold numbers that are not finite "
                         f"(the first in row {bad[0]}); leave them out")
@@ -82,19 +83,21 @@ def seen_labels(
     "Which labels there is something to learn of. Raises `HeadError` for fewer than two"
     seen, places, counts = np.unique(targets, return_inverse=True, return_counts=True)
     if len(seen) < 2:
-        raise HeadError("all clips to learn from have the same label, which cannot be told from others; give clips of two or more")
+        raise HeadError("all clips to learn from have the same label, which cannot be told from others; "
+                        "give clips of two or more")
     return seen, places, counts
 
 # %% ../nbs/03a_linear.ipynb #narrow
 def narrow(
     z: np.ndarray,  # [n, size] standardised
-) -> tuple[np.ndarray, Callable]:  # [n, min(n, size)] float64, and a function from weights [k, min(n, size)] to weights [k, size]
-    "The vectors in as many numbers as there are clips, with the same products between clips: a linear head can do as much with them"
+) -> tuple[np.ndarray, Callable]:  # [n, min(n, size)] float64; a function from weights for it to weights [k, size]
+    "The same products between clips in fewer numbers: a linear head can do as much with them"
     from scipy.linalg import cholesky, solve_triangular
     z = z.astype(np.float64)
     if z.shape[1] <= len(z): return z, lambda weight: weight
     products = z @ z.T
-    products[np.diag_indices(len(z))] += 1e-9 * max(products.trace() / len(z), 1)  # clips may be the same
+    ridge = 1e-9 * max(products.trace() / len(z), 1)  # clips may be the same
+    products[np.diag_indices(len(z))] += ridge
     root = cholesky(products, lower=True)
     return root, lambda weight: solve_triangular(root, weight.T, trans="T", lower=True).T @ z
 
@@ -122,8 +125,8 @@ def settle(
         warnings.simplefilter("ignore")  # whether it converged is measured
         search.fit(x, targets)
     if (steep := slope(search, x, targets)) > 10 * search.tol:
-        raise HeadError(f"logistic regression with C {regularisation} did not converge in {search.max_iter} steps "
-                        f"(slope {steep:.0e}); give a smaller C")
+        raise HeadError(f"logistic regression with C {regularisation} did not converge "
+                        f"in {search.max_iter} steps (slope {steep:.0e}); give a smaller C")
 
 # %% ../nbs/03a_linear.ipynb #rows-for-all
 def rows_for_all(
@@ -148,12 +151,13 @@ def fit_logistic(
     tolerance: float = 1e-6,  # the slope at which the search may stop
     steps: int = 1000,  # of the search, at most
 ) -> dict:  # regularisation -> LinearHead
-    "Multinomial logistic regression with an L2 penalty on standardised inputs. Raises `HeadError`, also where it does not converge"
+    "Multinomial logistic regression with an L2 penalty, on standardised inputs. Raises `HeadError`"
     from sklearn.linear_model import LogisticRegression
     mean, deviation, z = standardise(vectors)
     seen_labels(targets)
     x, widen = narrow(z)
-    search, heads = LogisticRegression(solver="newton-cg", tol=tolerance, max_iter=steps, warm_start=True), {}
+    search = LogisticRegression(solver="newton-cg", tol=tolerance, max_iter=steps, warm_start=True)
+    heads = {}
     for regularisation in sorted(regularisations):
         search.set_params(C=regularisation / copies)
         settle(search, x, np.asarray(targets), regularisation)
@@ -169,6 +173,7 @@ def solve_within(
     "Solve Σ w = centre for Σ = (1 - s) RᵀR / n + s t I, t being the mean variance"
     from scipy.linalg import cho_factor, cho_solve
     n, size = residuals.shape
+    fast: dict = dict(check_finite=False)
     few = size <= n  # numbers: through them; else through the clips
     matrix = (residuals.T @ residuals if few else residuals @ residuals.T).astype(np.float64)
     right = (centres.T if few else residuals @ centres.T).astype(np.float64)
@@ -177,7 +182,7 @@ def solve_within(
         sphere = s * variance / (1 - s)
         m = matrix.copy()
         m[np.diag_indices(len(m))] += sphere
-        found = cho_solve(cho_factor(m, overwrite_a=True, check_finite=False), right, check_finite=False).T
+        found = cho_solve(cho_factor(m, overwrite_a=True, **fast), right, **fast).T
         if few: yield found * (n / (1 - s))
         else: yield (centres - found.astype(np.float32) @ residuals) * (n / (1 - s) / sphere)
 
@@ -186,12 +191,13 @@ def label_centres(
     z: np.ndarray,  # [n, size] float32, standardised
     places: np.ndarray,  # [n] int: the label of each clip, from `seen_labels`
 ) -> tuple[np.ndarray, np.ndarray]:  # centres [n_seen, size], residuals [n, size]
-    "The mean of each label's clips, and the clips without it. Raises `HeadError` if nothing is left"
+    "The mean of each label's clips, and what is left of them. Raises `HeadError` if nothing is"
     centres = np.stack([z[places == k].mean(axis=0) for k in range(places.max() + 1)])
     residuals = z - centres[places]
     if not residuals.any():
-        raise HeadError("the clips of each label are all alike (or each label has one clip only), so a discriminant cannot learn how clips "
-                        "of a label differ; give several different clips of a label, or take logistic regression")
+        raise HeadError("the clips of each label are all alike (or each label has one clip only), "
+                        "so a discriminant cannot learn how clips of a label differ; "
+                        "give several different clips of a label, or take logistic regression")
     return centres, residuals
 
 # %% ../nbs/03a_linear.ipynb #fit_discriminant
@@ -199,15 +205,17 @@ def fit_discriminant(
     vectors: np.ndarray,  # [n, size]
     targets: np.ndarray,  # [n] int, 0 to n_labels - 1
     n_labels: int,
-    regularisations: tuple = (0.5,),  # shrinkages: the sphere's share in the covariance, above 0 and below 1
+    regularisations: tuple = (0.5,),  # the sphere's share in the covariance, above 0 and below 1
 ) -> dict:  # regularisation -> LinearHead
     "Linear discriminant analysis (Fisher 1936) with shrinkage (Friedman 1989). Raises `HeadError`"
-    if not all(0 < s < 1 for s in regularisations): raise HeadError(f"shrinkage {regularisations}: give numbers between 0 and 1")
+    if not all(0 < s < 1 for s in regularisations):
+        raise HeadError(f"shrinkage {regularisations}: give numbers between 0 and 1")
     mean, deviation, z = standardise(vectors)
     seen, places, counts = seen_labels(targets)
     centres, residuals = label_centres(z, places)
     heads = {}
-    for regularisation, w in zip(regularisations, solve_within(residuals, centres, regularisations)):
+    solved = solve_within(residuals, centres, regularisations)
+    for regularisation, w in zip(regularisations, solved):
         weight, bias = np.zeros((n_labels, z.shape[1])), np.full(n_labels, -np.inf)
         weight[seen], bias[seen] = w, np.log(counts / len(z)) - (w * centres).sum(axis=1) / 2
         heads[regularisation] = fold_scale(weight, bias, mean, deviation)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'NORMALISATIONS', 'LONGEST_CLIP_S', 'SPEEDS', 'FRAME_HOP_SAMPLES',
            'WHOLE_UP_TO_FRAMES', 'CHUNK_FRAMES', 'MARGIN_FRAMES', 'resample', 'normalise', 'mono_mix', 'check_length',
-           'load_waveform', 'change_speed', 'frame', 'in_chunks', 'loudness', 'speech_part', 'plot_waveform',
-           'plot_spectrogram', 'explorer']
+           'check_audible', 'load_waveform', 'plot_waveform', 'plot_spectrogram', 'show_waveform', 'explorer',
+           'change_speed', 'frame', 'in_chunks', 'loudness', 'speech_part']
 
 # %% ../nbs/01_preprocess.ipynb #imports-preprocess
 import torch
@@ -17,7 +17,7 @@ from .audio import AudioError
 from .codec import Recording, open_recording
 from .data import players
 
-# %% ../nbs/01_preprocess.ipynb #audioerror
+# %% ../nbs/01_preprocess.ipynb #sampling-rate
 SAMPLING_RATE = 16000  # Hz, what every speech encoder of this study was trained on
 MIN_SAMPLES = 400  # 25 ms: wav2vec 2.0's receptive field (Baevski et al. 2020); nothing shorter gives a frame
 
@@ -29,11 +29,12 @@ def resample(
 ) -> np.ndarray:  # [n_samples * to / rate] float32
     "Another sampling rate, by torchaudio's windowed sinc (Smith 2002)"
     if rate == to: return waveform
-    ratio = Fraction(to, int(rate)).limit_denominator(48000)
-    if ratio.numerator > 1000 or ratio != Fraction(to, int(rate)):
+    wanted = Fraction(to, int(rate))
+    ratio = wanted.limit_denominator(48000)
+    if ratio.numerator > 1000 or ratio != wanted:
         from scipy.signal import resample_poly
         return resample_poly(waveform, ratio.numerator, ratio.denominator).astype(np.float32)
-    import torch, torchaudio
+    import torchaudio
     return torchaudio.functional.resample(torch.from_numpy(waveform), int(rate), to).numpy()
 
 # %% ../nbs/01_preprocess.ipynb #normalise
@@ -49,36 +50,53 @@ def normalise(
     if how not in NORMALISATIONS:
         raise ValueError(f"no normalisation {how!r}; there are {', '.join(NORMALISATIONS)}")
     if how == "none": return waveform
-    now = np.abs(waveform).max() if how == "peak" else np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-    level_db = (0.0 if how == "peak" else -20.0) if level_db is None else level_db
+    if how == "peak": now = np.abs(waveform).max()
+    else: now = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
+    if level_db is None: level_db = 0.0 if how == "peak" else -20.0
     return (waveform * (10 ** (level_db / 20) / now)).astype(np.float32)
 
-# %% ../nbs/01_preprocess.ipynb #_check_samples
+# %% ../nbs/01_preprocess.ipynb #mono_mix
 def mono_mix(
     recording: Recording,  # from `open_recording`
 ) -> np.ndarray:  # [n_frames] float32, at the recording's rate
     "The mean of the channels. Raises `AudioError` unless there is something to hear"
     name, parts, loud = recording.name, [], False
     for block in recording.blocks:
-        if not np.isfinite(block).all(): raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
+        if not np.isfinite(block).all():
+            raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
         loud = loud or bool(block.any())
-        parts.append(block.mean(axis=1, dtype=np.float64).astype(np.float32) if block.shape[1] > 1 else block[:, 0])
+        if block.shape[1] == 1: parts.append(block[:, 0])
+        else: parts.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
     if not loud: raise AudioError(f"{name}: digital silence, every sample is zero")
     mono = np.concatenate(parts)
     if not mono.any(): raise AudioError(f"{name}: its channels cancel each other out")
     return mono
 
 # %% ../nbs/01_preprocess.ipynb #cell-f4998a
-LONGEST_CLIP_S = 600.0  # s, the longest recording that is heard as a whole
+LONGEST_CLIP_S = 600.0  # s, the longest recording that is taken as a whole
 
 
 def check_length(
     recording: Recording,
 ):
-    "Raise `AudioError` for a recording that is too long to be heard as a whole"
-    if recording.seconds and recording.seconds > LONGEST_CLIP_S:
-        raise AudioError(f"{recording.name}: {recording.seconds / 60:.1f} minutes are longer than the {LONGEST_CLIP_S / 60:g} that a clip may have; "
-                         "`emotion_ser predict` hears any length in windows, or cut it: a list with the columns start and end (s) does")
+    "Raise `AudioError` for a recording that is too long to be taken as a whole"
+    if not recording.seconds or recording.seconds <= LONGEST_CLIP_S: return
+    raise AudioError(f"{recording.name}: {recording.seconds / 60:.1f} minutes are longer than the "
+                     f"{LONGEST_CLIP_S / 60:g} that a clip may have; `emotion_ser predict` takes any length, "
+                     "in windows, or cut it: a list with the columns start and end (s) does")
+
+# %% ../nbs/01_preprocess.ipynb #check_audible
+def check_audible(
+    waveform: np.ndarray,  # [n_samples] at 16 kHz
+    name: str,  # for messages
+    loudest: float,  # the peak before it was resampled
+):
+    "Raise `AudioError` for a waveform that is too short for an encoder, or all but silent"
+    if len(waveform) < MIN_SAMPLES:
+        raise AudioError(f"{name}: {len(waveform) / 16:.1f} ms are too short, "
+                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
+    if np.abs(waveform).max() < 1e-3 * loudest or loudest < 1e-30:
+        raise AudioError(f"{name}: nothing is left to hear below {SAMPLING_RATE // 2} Hz")
 
 # %% ../nbs/01_preprocess.ipynb #load_waveform
 def load_waveform(
@@ -92,86 +110,14 @@ def load_waveform(
     "What the model hears of a recording. Raises `AudioError`, which names the source and the reason"
     with open_recording(source, sampling_rate, 10.0, start, end) as recording:
         check_length(recording)
-        name, rate, mono = recording.name, recording.rate, mono_mix(recording)
-    loudest = np.abs(mono).max()
-    beyond = float(loudest) if loudest > 1e6 else 1.0
-    waveform = resample(mono if beyond == 1 else (mono / beyond).astype(np.float32), rate)
-    if len(waveform) < MIN_SAMPLES:
-        raise AudioError(f"{name}: {len(waveform) / 16:.1f} ms are too short, "
-                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
-    if np.abs(waveform).max() * beyond < 1e-3 * loudest or loudest < 1e-30:
-        raise AudioError(f"{name}: nothing is left to hear below {SAMPLING_RATE // 2} Hz")
+        mono = mono_mix(recording)
+    loudest = float(np.abs(mono).max())
+    beyond = loudest if loudest > 1e6 else 1.0
+    if beyond > 1: mono = (mono / beyond).astype(np.float32)
+    waveform = resample(mono, recording.rate)
+    check_audible(waveform, recording.name, loudest / beyond)
     waveform = normalise(waveform, how, level_db)
-    return waveform if beyond == 1 or how != "none" else waveform * np.float32(beyond)
-
-# %% ../nbs/01_preprocess.ipynb #change_speed
-def change_speed(
-    waveform: np.ndarray,  # [n_samples] float32 at 16 kHz
-    speed: float,  # 0.5 to 2; 1.1 is a tenth faster: shorter and higher
-) -> np.ndarray:  # [n_samples / speed] float32, with the same peak
-    "Play a waveform faster and higher, or slower and lower (speed perturbation, Ko et al. 2015). Raises `AudioError`"
-    if not 0.5 <= speed <= 2: raise ValueError(f"no speed {speed}: give 0.5 to 2, such as 0.9 or 1.1")
-    if speed == 1: return waveform
-    from scipy.signal import resample_poly
-    ratio = Fraction(float(speed)).limit_denominator(1000)
-    played = resample_poly(waveform, ratio.denominator, ratio.numerator)
-    if len(played) < MIN_SAMPLES:
-        raise AudioError(f"at speed {speed} only {len(played) / 16:.1f} ms long, "
-                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
-    before, after = np.abs(waveform).max(), np.abs(played).max()
-    if not after > 1e-3 * before:
-        raise AudioError(f"at speed {speed} nothing is left to hear below {SAMPLING_RATE // 2} Hz")
-    return (played / after * before).astype(np.float32)
-
-# %% ../nbs/01_preprocess.ipynb #SPEEDS
-SPEEDS = (0.9, 1.1)  # of the training copies
-
-# %% ../nbs/01_preprocess.ipynb #_frames
-FRAME_HOP_SAMPLES = 160  # samples: a frame every 10 ms
-
-
-def frame(waveform, size):
-    "[n_frames, size]: a frame of `size` samples around every hop"
-    padded = torch.nn.functional.pad(waveform, (size // 2, size // 2))
-    return padded.unfold(0, size, FRAME_HOP_SAMPLES)
-
-# %% ../nbs/01_preprocess.ipynb #in_chunks
-WHOLE_UP_TO_FRAMES = 6001  # frames: up to a minute is measured at once
-CHUNK_FRAMES = 1000  # frames: what is longer, ten seconds at a time
-MARGIN_FRAMES = 16  # frames on either side that a chunk is measured with, so that no window is cut at its edges
-
-
-def in_chunks(
-    measure: Callable,  # [n_samples] -> [..., n_frames], each frame from the samples around it
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
-    at_once: int = WHOLE_UP_TO_FRAMES,  # frames
-    chunk: int = CHUNK_FRAMES,  # frames
-) -> torch.Tensor:  # [..., n_frames]: what `measure` gives, a chunk at a time where there are more
-    "Measure a waveform in pieces, so that memory does not grow with its length"
-    n_frames = 1 + len(waveform) // FRAME_HOP_SAMPLES
-    if n_frames <= at_once: return measure(waveform)
-    pieces = []
-    for first in range(0, n_frames, chunk):
-        start = max(0, first - MARGIN_FRAMES)
-        piece = measure(waveform[start * FRAME_HOP_SAMPLES : (first + chunk + MARGIN_FRAMES) * FRAME_HOP_SAMPLES])
-        pieces.append(piece[..., first - start : first - start + chunk])
-    return torch.cat(pieces, -1)
-
-# %% ../nbs/01_preprocess.ipynb #acoustic_frames
-def loudness(
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
-) -> torch.Tensor:  # [n_frames] in dB re full scale
-    "How loud the 25 ms around every hop are"
-    return 10 * torch.log10(in_chunks(lambda wave: frame(wave, 400).square().mean(1), waveform) + 1e-8)
-
-# %% ../nbs/01_preprocess.ipynb #speech_part
-def speech_part(
-    loudness: torch.Tensor,  # [n_frames] in dB
-    within: float = 30.0,  # dB below the loudest frame that still count as speech
-) -> slice:  # of frames
-    "From the first to the last frame that is nearly as loud as the loudest"
-    near = (loudness > loudness.max() - within).nonzero()[:, 0]
-    return slice(int(near[0]), int(near[-1]) + 1)
+    return waveform * np.float32(beyond) if how == "none" and beyond > 1 else waveform
 
 # %% ../nbs/01_preprocess.ipynb #plot_waveform
 def plot_waveform(
@@ -182,7 +128,8 @@ def plot_waveform(
     "Amplitude over time"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(6, 1.8), layout="constrained")[1]
-    ax.plot(np.arange(len(waveform)) / rate, waveform, lw=0.6)
+    seconds = np.arange(len(waveform)) / rate
+    ax.plot(seconds, waveform, lw=0.6)
     ax.set(xlabel="time (s)", ylabel="amplitude", ylim=(-1.05, 1.05), xlim=(0, len(waveform) / rate))
     return ax
 
@@ -203,24 +150,103 @@ def plot_spectrogram(
            yticks=[0, 2000, 4000, 6000, 8000], yticklabels=range(0, 9, 2))
     return ax
 
+# %% ../nbs/01_preprocess.ipynb #show_waveform
+def show_waveform(
+    path,  # or any other source
+    how: str,  # one of `NORMALISATIONS`
+):
+    "See and hear what the model would get of a clip"
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+    waveform = load_waveform(path, how=how)
+    rms = 20 * np.log10(waveform.std())
+    fig, axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained")
+    plot_spectrogram(waveform, ax=axes[1])
+    plot_waveform(waveform, ax=axes[0]).set_title(f"peak {np.abs(waveform).max():.2f}, RMS {rms:.1f} dB")
+    display(fig, players({"what the model hears": (np.clip(waveform, -1, 1), SAMPLING_RATE)}))
+    plt.close(fig)
+
 # %% ../nbs/01_preprocess.ipynb #explorer
 def explorer(
     clips: dict,  # caption -> path
 ):  # an ipywidgets box
     "Choose a clip and a normalisation; see and hear what the model would get"
     import ipywidgets as widgets
-    import matplotlib.pyplot as plt
-    from IPython.display import display
-
-    def show(clip, how):
-        waveform = load_waveform(clips[clip], how=how)
-        fig, axes = plt.subplots(2, 1, figsize=(7, 3.6), layout="constrained")
-        plot_spectrogram(waveform, ax=axes[1])
-        plot_waveform(waveform, ax=axes[0]).set_title(f"peak {np.abs(waveform).max():.2f}, "
-                                                      f"RMS {20 * np.log10(waveform.std()):.1f} dB")
-        display(fig, players({"what the model hears": (np.clip(waveform, -1, 1), SAMPLING_RATE)}))
-        plt.close(fig)
-
     choose = dict(clip=widgets.Dropdown(options=list(clips), description="clip"),
                   how=widgets.ToggleButtons(options=NORMALISATIONS, description="normalise"))
-    return widgets.VBox([widgets.HBox(list(choose.values())), widgets.interactive_output(show, choose)])
+    shown = widgets.interactive_output(lambda clip, how: show_waveform(clips[clip], how), choose)
+    return widgets.VBox([widgets.HBox(list(choose.values())), shown])
+
+# %% ../nbs/01_preprocess.ipynb #change_speed
+SPEEDS = (0.9, 1.1)  # of the copies that augmentation adds to the training clips
+
+
+def change_speed(
+    waveform: np.ndarray,  # [n_samples] float32 at 16 kHz
+    speed: float,  # 0.5 to 2; 1.1 is a tenth faster: shorter and higher
+) -> np.ndarray:  # [n_samples / speed] float32, with the same peak
+    "A faster and higher, or slower and lower copy (speed perturbation, Ko et al. 2015). Raises `AudioError`"
+    if not 0.5 <= speed <= 2: raise ValueError(f"no speed {speed}: give 0.5 to 2, such as 0.9 or 1.1")
+    if speed == 1: return waveform
+    from scipy.signal import resample_poly
+    ratio = Fraction(float(speed)).limit_denominator(1000)
+    played = resample_poly(waveform, ratio.denominator, ratio.numerator)
+    if len(played) < MIN_SAMPLES:
+        raise AudioError(f"at speed {speed} only {len(played) / 16:.1f} ms long, "
+                         f"{MIN_SAMPLES / 16:.0f} ms are the least an encoder can hear")
+    before, after = np.abs(waveform).max(), np.abs(played).max()
+    if not after > 1e-3 * before:
+        raise AudioError(f"at speed {speed} nothing is left to hear below {SAMPLING_RATE // 2} Hz")
+    return (played / after * before).astype(np.float32)
+
+# %% ../nbs/01_preprocess.ipynb #frame
+FRAME_HOP_SAMPLES = 160  # samples: a frame every 10 ms
+
+
+def frame(
+    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+    size: int,  # samples of a frame
+) -> torch.Tensor:  # [n_frames, size]
+    "A frame of `size` samples around every hop"
+    padded = torch.nn.functional.pad(waveform, (size // 2, size // 2))
+    return padded.unfold(0, size, FRAME_HOP_SAMPLES)
+
+# %% ../nbs/01_preprocess.ipynb #in_chunks
+WHOLE_UP_TO_FRAMES = 6001  # up to a minute is measured at once
+CHUNK_FRAMES = 1000  # what is longer, ten seconds at a time
+MARGIN_FRAMES = 16  # on either side that a chunk is measured with, so that no window is cut at its edges
+
+
+def in_chunks(
+    measure: Callable,  # [n_samples] -> [..., n_frames], each frame from the samples around it
+    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+    at_once: int = WHOLE_UP_TO_FRAMES,  # frames
+    chunk: int = CHUNK_FRAMES,  # frames
+) -> torch.Tensor:  # [..., n_frames]: what `measure` gives, a chunk at a time where there are more
+    "Measure a waveform in pieces, so that memory does not grow with its length"
+    n_frames = 1 + len(waveform) // FRAME_HOP_SAMPLES
+    if n_frames <= at_once: return measure(waveform)
+    pieces = []
+    for first in range(0, n_frames, chunk):
+        start = max(0, first - MARGIN_FRAMES)
+        end = first + chunk + MARGIN_FRAMES
+        piece = measure(waveform[start * FRAME_HOP_SAMPLES:end * FRAME_HOP_SAMPLES])
+        pieces.append(piece[..., first - start:first - start + chunk])
+    return torch.cat(pieces, -1)
+
+# %% ../nbs/01_preprocess.ipynb #loudness-2
+def loudness(
+    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+) -> torch.Tensor:  # [n_frames] in dB re full scale
+    "How loud the 25 ms around every hop are"
+    power = lambda wave: frame(wave, 400).square().mean(1)
+    return 10 * torch.log10(in_chunks(power, waveform) + 1e-8)
+
+# %% ../nbs/01_preprocess.ipynb #speech_part
+def speech_part(
+    decibels: torch.Tensor,  # [n_frames], from `loudness`
+    within: float = 30.0,  # dB below the loudest frame that still count as speech
+) -> slice:  # of frames
+    "From the first to the last frame that is nearly as loud as the loudest"
+    near = (decibels > decibels.max() - within).nonzero()[:, 0]
+    return slice(int(near[0]), int(near[-1]) + 1)

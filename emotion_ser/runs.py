@@ -19,7 +19,7 @@ from .data import label_names, select_emotions
 from .own import load_corpus
 from .embed import FrozenEncoder
 from .store import Embeddings
-from .blocks import States
+from .states import States
 
 # %% ../nbs/05c_runs.ipynb #check-finetune
 def check_finetune(

@@ -10,7 +10,6 @@ __all__ = ['REGULARISATION', 'ANY', 'HEADS', 'Candidate', 'search_space', 'check
 
 # %% ../nbs/07_selection.ipynb #imports-selection
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
@@ -135,8 +134,9 @@ def fit_linear_heads(
 ) -> dict[Candidate, LinearHead]:
     "Linear heads for a group of candidates"
     x, y = dataset.training_view(rows, group[0])
-    fit = dict(logistic=partial(fit_logistic, copies=len(dataset.stats)), lda=fit_discriminant)[group[0].head]
-    heads = fit(x, y, len(dataset.labels), tuple(c.regularisation for c in group))
+    n_labels, amounts = len(dataset.labels), tuple(c.regularisation for c in group)
+    if group[0].head == "lda": heads = fit_discriminant(x, y, n_labels, amounts)
+    else: heads = fit_logistic(x, y, n_labels, amounts, copies=len(dataset.stats))
     return {c: heads[c.regularisation] for c in group}
 
 # %% ../nbs/07_selection.ipynb #fit-networks
@@ -160,7 +160,7 @@ def fit_heads(
     dataset: Dataset,
     fold: Split,
     group: list[Candidate],  # of `by_view`
-) -> dict[Candidate, LinearHead | EmotionHead]:
+) -> dict:  # candidate -> `LinearHead` or `EmotionHead`
     "A head for each candidate of a group, from the training part of a fold"
     if group[0].is_network: return fit_networks(dataset, fold, group)
     return fit_linear_heads(dataset, fold.train, group)
@@ -241,7 +241,8 @@ def choose(
 ) -> Member:
     "The candidate with the best UAR on the inner folds, and its predictions of the test part"
     rows = np.concatenate([fold.valid for fold in folds])
-    inner, networks = {}, {}
+    inner: dict = {}
+    networks: dict = {}
     for group in by_view(grid):
         predicted, trained = inner_predictions(dataset, folds, group)
         inner |= predicted

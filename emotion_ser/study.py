@@ -23,7 +23,8 @@ from .acoustic import load_encoder
 from .store import Embeddings, embed_corpus
 from .head import EmotionHead, save_head
 from .train import RECIPES, Recipe, plot_learning_curves, train_head
-from .blocks import States, TunedEncoder, UPPER_FILE, embed_states, save_upper
+from .blocks import TunedEncoder, UPPER_FILE, save_upper
+from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune
 from .evaluate import evaluate_predictions, plot_confusion
 from emotion_ser.runs import (
@@ -185,7 +186,7 @@ def prepare_study(
     manifest = load_manifest(config.corpus, config.emotions, report)
     split = make_split(manifest, config.protocol, config.seed)  # refused here, before the long work
     if config.finetune: encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    else: encoder = load_encoder(config.encoder, config.layers, config.pooling)
+    else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling))
     embedded = embed_study(manifest, encoder, cache_dir, report, progress)
     usable = usable_clips(embedded, report)
     if embedded.skipped: split = make_split(usable, config.protocol, config.seed)

@@ -8,6 +8,7 @@ __all__ = ['TINY_KINDS', 'wav2vec2_settings', 'whisper_settings', 'tiny_config',
 # %% ../nbs/01b_testing.ipynb #imports-testing
 import torch
 from pathlib import Path
+from typing import Any
 from .checkpoint import FAMILIES, quiet_transformers
 
 # %% ../nbs/01b_testing.ipynb #tiny-kinds
@@ -54,13 +55,14 @@ def tiny_network(
     width: int = 48,  # numbers per frame, a multiple of 16
     n_layers: int = 3,  # blocks
     seed: int = 0,  # of the weights
-) -> torch.nn.Module:  # a model of transformers, not in training
+):  # a model of transformers, not in training
     "A small network with random weights; torch's own generator is left as it was"
     from transformers import MODEL_MAPPING
     config = tiny_config(kind, width, n_layers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODEL_MAPPING[type(config)](config).eval()
+        network: Any = MODEL_MAPPING[type(config)]
+        return network(config).eval()
 
 # %% ../nbs/01b_testing.ipynb #tiny-checkpoint
 def tiny_checkpoint(

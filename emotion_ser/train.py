@@ -10,6 +10,8 @@ __all__ = ['BASELINE', 'TUNED', 'RECIPES', 'Recipe', 'fewer_epochs', 'balance', 
 import copy, torch
 from dataclasses import dataclass, replace
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 import numpy as np
 import pandas as pd
 from .core import one_thread
@@ -18,7 +20,7 @@ from .head import EmotionHead, HeadError
 # %% ../nbs/04_train.ipynb #recipe
 @dataclass(frozen=True)
 class Recipe:
-    "How an embedding is chosen and a head is trained; the defaults are the baseline's, to the letter where it speaks"
+    "How an embedding is chosen and a head is trained; the defaults are the baseline's"
     name: str = "baseline"
     layers: str = "last"  # of the encoder, see `parse_layers`
     pooling: str = "mean"  # over time
@@ -27,18 +29,19 @@ class Recipe:
     dropout: float = 0.3  # between the layers
     input_dropout: float = 0.0  # on the embedding
     lr: float = 1e-4  # AdamW's learning rate (Loshchilov & Hutter 2019)
-    weight_decay: float = 0.01  # AdamW's; torch's default, the baseline is silent
+    weight_decay: float = 0.01  # AdamW's; torch's default
     batch_size: int = 16
     epochs: int = 10  # at most
-    patience: int = 3  # epochs without a lower validation loss before training stops; the baseline is silent
-    plateau: int = 1  # epochs without a lower validation loss before the learning rate halves; the baseline is silent
+    patience: int = 3  # epochs without a lower validation loss before training stops
+    plateau: int = 1  # epochs without a lower validation loss before the learning rate halves
     label_smoothing: float = 0.0  # share of the target spread over all labels (Szegedy et al. 2016)
     class_weights: bool = False  # weigh rare labels up, so that all count the same
 
 # %% ../nbs/04_train.ipynb #recipes
 BASELINE = Recipe()
-TUNED = Recipe("tuned", layers="all", pooling="mean+std", standardise=True, dropout=0.5, input_dropout=0.5,
-               lr=3e-4, batch_size=32, epochs=100, patience=10, plateau=3, label_smoothing=0.1)
+TUNED = Recipe("tuned", layers="all", pooling="mean+std", standardise=True,
+               dropout=0.5, input_dropout=0.5, lr=3e-4, batch_size=32,
+               epochs=100, patience=10, plateau=3, label_smoothing=0.1)
 RECIPES = dict(tuned=TUNED, baseline=BASELINE)
 
 # %% ../nbs/04_train.ipynb #_fewer_epochs
@@ -48,7 +51,8 @@ def fewer_epochs(
 ) -> Recipe:
     "The same patience, counted in clips shown"
     share = lambda epochs: -(-epochs // copies)  # rounded up
-    return replace(recipe, epochs=share(recipe.epochs), patience=share(recipe.patience), plateau=share(recipe.plateau))
+    return replace(recipe, epochs=share(recipe.epochs),
+                   patience=share(recipe.patience), plateau=share(recipe.plateau))
 
 # %% ../nbs/04_train.ipynb #_class_weights
 def balance(
@@ -71,7 +75,8 @@ def train_epoch(
     "Show every training clip once, in random order"
     head.train()
     for batch in torch.randperm(len(vectors)).split(recipe.batch_size):
-        loss = cross_entropy(head(vectors[batch]), targets[batch], weights, label_smoothing=recipe.label_smoothing)
+        loss = cross_entropy(head(vectors[batch]), targets[batch], weights,
+                             label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -85,14 +90,15 @@ def loss_and_accuracy(
     "Mean cross-entropy in nats, and share of clips right"
     head.eval()
     with torch.no_grad(): logits = head(vectors)
-    return cross_entropy(logits, targets).item(), (logits.argmax(1) == targets).float().mean().item()
+    right = (logits.argmax(1) == targets).float()
+    return cross_entropy(logits, targets).item(), right.mean().item()
 
 # %% ../nbs/04_train.ipynb #history-row
 def history_row(
     head: EmotionHead,
     epoch: int,
-    train: tuple,  # vectors [n_train, size], targets [n_train]
-    valid: tuple,  # vectors [n_valid, size], targets [n_valid]
+    train: tuple[torch.Tensor, torch.Tensor],  # vectors [n_train, size], targets [n_train]
+    valid: tuple[torch.Tensor, torch.Tensor],  # vectors [n_valid, size], targets [n_valid]
     rate: float,  # the learning rate of this epoch
 ) -> dict:
     "A row of the history"
@@ -112,13 +118,13 @@ def epochs_since_best(
 # %% ../nbs/04_train.ipynb #_fit
 def fit_head(
     head: EmotionHead,  # trained in place, left with its best weights
-    train: tuple,  # vectors [n_train, size], targets [n_train]
-    valid: tuple,  # vectors [n_valid, size], targets [n_valid]
+    train: tuple[torch.Tensor, torch.Tensor],  # vectors [n_train, size], targets [n_train]
+    valid: tuple[torch.Tensor, torch.Tensor],  # vectors [n_valid, size], targets [n_valid]
     recipe: Recipe,
 ) -> list[dict]:  # the history, a row per epoch
     "Epoch after epoch, until it gets no better"
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=recipe.plateau)
+    optimiser = AdamW(head.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    plateau = ReduceLROnPlateau(optimiser, factor=0.5, patience=recipe.plateau)
     weights = balance(train[1], len(head.labels)) if recipe.class_weights else None
     rows: list[dict] = []
     for epoch in range(1, recipe.epochs + 1):
@@ -136,22 +142,22 @@ def fit_head(
 def train_head(
     train_vectors: np.ndarray,  # [n_train, size] float32
     train_targets: np.ndarray,  # [n_train] int, positions in `labels`
-    valid_vectors: np.ndarray,  # [n_valid, size] float32: decide when to stop, are never learned from
+    valid_vectors: np.ndarray,  # [n_valid, size] float32: decide when to stop
     valid_targets: np.ndarray,  # [n_valid] int
     labels: list[str],  # what the targets mean
     recipe: Recipe = TUNED,
     seed: int = 0,  # of the initial weights, the dropout and the order of batches
-) -> tuple[EmotionHead, pd.DataFrame]:  # the head, at its best epoch, and the history, one row per epoch
+) -> tuple[EmotionHead, pd.DataFrame]:  # the head at its best epoch, the history
     "Train a head by a recipe. Deterministic on one machine. Raises `HeadError` if a part is empty"
     if not len(train_vectors) or not len(valid_vectors):
         raise HeadError("training needs at least one clip to learn from and one to validate on")
-    vectors = [torch.tensor(np.asarray(v), dtype=torch.float32) for v in (train_vectors, valid_vectors)]
-    targets = [torch.tensor(np.asarray(t), dtype=torch.long) for t in (train_targets, valid_targets)]
-    train, valid = zip(vectors, targets)
+    tensor = lambda array, dtype: torch.tensor(np.asarray(array), dtype=dtype)
+    train = tensor(train_vectors, torch.float32), tensor(train_targets, torch.long)
+    valid = tensor(valid_vectors, torch.float32), tensor(valid_targets, torch.long)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = EmotionHead(train[0].shape[1], labels, recipe.hidden, recipe.dropout, recipe.input_dropout,
-                           recipe.standardise)
+        head = EmotionHead(train[0].shape[1], labels, recipe.hidden, recipe.dropout,
+                           recipe.input_dropout, recipe.standardise)
         history = fit_head(head.fit_scale(train[0]), train, valid, recipe)
     return head.eval(), pd.DataFrame(history)
 
@@ -160,15 +166,17 @@ def plot_learning_curves(
     history: pd.DataFrame,  # from `train_head`
     title: str = "",  # corpus, encoder, protocol, seed
 ):  # the figure
-    "Loss and accuracy by epoch, training and validation; a line marks the epoch whose weights are kept"
+    "Loss and accuracy by epoch; a line marks the epoch whose weights are kept"
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     best = history.epoch[history.valid_loss.idxmin()]
-    for ax, what, unit in zip(axes, ("loss", "accuracy"), ("cross-entropy, nats", "share of clips right")):
-        ax.plot(history.epoch, history[f"train_{what}"], color="#0072B2", label="training")
-        ax.plot(history.epoch, history[f"valid_{what}"], color="#D55E00", ls="--", label="validation")
+    units = dict(loss="loss (cross-entropy, nats)", accuracy="share of clips right")
+    for ax, (what, unit) in zip(axes, units.items()):
+        for part, colour, style in (("train", "#0072B2", "-"), ("valid", "#D55E00", "--")):
+            label = "training" if part == "train" else "validation"
+            ax.plot(history.epoch, history[f"{part}_{what}"], color=colour, ls=style, label=label)
         ax.axvline(best, color="black", lw=0.8, ls=":", label=f"kept: epoch {best}")
-        ax.set(xlabel="epoch", ylabel=f"{what} ({unit})" if what == "loss" else unit)
+        ax.set(xlabel="epoch", ylabel=unit)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[1].set_ylim(0, 1.02)
     axes[1].legend(fontsize=8)
@@ -183,15 +191,17 @@ def cross_validate(
     labels: list[str],
     recipe: Recipe = TUNED,
     seed: int = 0,
-    ensemble: bool = False,  # a fold ensemble: average a head per validation fold, instead of validating on the next fold only
+    ensemble: bool = False,  # a fold ensemble: average a head per validation fold
 ) -> np.ndarray:  # [n, n_labels]: probabilities, each clip's from heads that have not seen its fold
     "Predict clips by heads that have neither learned from them nor stopped on them"
     names, p = np.unique(folds), np.zeros((len(targets), len(labels)))
-    if len(names) < 3: raise HeadError(f"{len(names)} folds: testing, validating and learning need one each")
+    if len(names) < 3:
+        raise HeadError(f"{len(names)} folds: testing, validating and learning need one each")
     for k, test in enumerate(names):
         others = np.roll(names, -k)[1:]
         for valid in others if ensemble else others[:1]:
             learn, stop = np.isin(folds, others[others != valid]), folds == valid
-            head, _ = train_head(vectors[learn], targets[learn], vectors[stop], targets[stop], labels, recipe, seed)
+            head, _ = train_head(vectors[learn], targets[learn], vectors[stop], targets[stop],
+                                 labels, recipe, seed)
             p[folds == test] += head.predict_proba(vectors[folds == test])
     return p / p.sum(axis=1, keepdims=True)

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from .splits import Split
 from .store import open_filesystem, open_store, put_bytes, store_path
-from .blocks import States, TunedEncoder, embed_states
+from .blocks import TunedEncoder
+from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune, run_key
 from .dataset import Dataset
 from .selection import Candidate, Member, uar_on
@@ -30,13 +31,14 @@ def tuned_logits(
     "Logits of a network that is tuned in this fold, or was tuned there before"
     from safetensors import SafetensorError
     from safetensors.numpy import load_file, save
-    learn = [states, fold.train, fold.valid, dataset.targets, dataset.labels, FINE_TUNING, seed]
+    learn = states, fold.train, fold.valid, dataset.targets, dataset.labels, FINE_TUNING, seed
     key = run_key(*learn, dataset.manifest.content.iloc[fold.test].tolist())
     file, checkpoint = folder / f"{key}.safetensors", folder / f"{key}-checkpoint.safetensors"
     try: return load_file(file)
     except (OSError, SafetensorError): tuned = fine_tune(*learn, checkpoint, progress)
     logits = dict(inside=tuned.logits(states, fold.valid), outside=tuned.logits(states, fold.test))
-    put_bytes(*open_filesystem(file), save(logits))
+    store, path = open_filesystem(file)
+    put_bytes(store, path, save(logits))
     checkpoint.unlink(missing_ok=True)
     return logits
 

@@ -24,16 +24,16 @@ ROOT = Path(__file__).parent.parent
 BY_SLUG = {k.slug: k for k in KINDS}
 RAW = "[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff\u202e]"  # what must not reach a terminal: control characters, what is not UTF-8, a change of direction
 NO_SPEECH = "no speech in any window"  # what a timeline says of silence, without an error
-WHOLE_CLIPS = ("load_waveform", "corpus", "embed", "embed folder", "study", "train", "evaluate")  # what hears a clip as a whole
+WHOLE_CLIPS = ("load_waveform", "corpus", "embed", "embed folder", "study", "train", "evaluate")  # what takes a clip as a whole
 
 
 @dataclass
 class Outcome:
     "What a command made of a file"
-    heard: bool
+    accepted: bool
     reason: str = ""  # why it was refused; empty where a command does not say it of each file
     seconds: float | None = None  # how long it took the recording to be
-    wave: np.ndarray | None = None  # what it heard, [n_samples] at `rate`
+    wave: np.ndarray | None = None  # what it decoded, [n_samples] at `rate`
     rate: int = 16000
     crash: str = ""  # anything but an answer or a refusal
     took: float = 0.0  # s
@@ -100,15 +100,15 @@ def classifier():
     return EmotionClassifier.from_pretrained("acoustic")
 
 
-def said(prediction):
+def as_outcome(prediction):
     "A prediction as an outcome"
     if not abs(sum(prediction.probabilities.values()) - 1) < 1e-6: raise Untrue("probabilities that do not sum to 1")
     return Outcome(True, seconds=prediction.seconds)
 
 
-def by_predict(path): return said(classifier().predict(path))
-def by_predict_file(path): return said(classifier().predict(open_regular(path)))
-def by_predict_bytes(path): return said(classifier().predict(io.BytesIO(Path(path).read_bytes())))
+def by_predict(path): return as_outcome(classifier().predict(path))
+def by_predict_file(path): return as_outcome(classifier().predict(open_regular(path)))
+def by_predict_bytes(path): return as_outcome(classifier().predict(io.BytesIO(Path(path).read_bytes())))
 
 
 def open_regular(path): return open(path, "rb")
@@ -172,9 +172,9 @@ def fault(k: Kind, command: str, found: Outcome) -> str:
     right = k.right
     if k.content and command in ("read_audio", "open_recording"): right = "either"  # decoders need not judge what they decode
     if right == "long": right = "refuse" if command in WHOLE_CLIPS else "whole"
-    if right == "refuse" and found.heard: return "HEARD" + (f" as {found.seconds:.3f} s" if found.seconds is not None else "")
-    if right == "whole" and not found.heard: return f"REFUSED {found.reason[-160:]}"
-    if not found.heard:
+    if right == "refuse" and found.accepted: return "ACCEPTED" + (f" as {found.seconds:.3f} s" if found.seconds is not None else "")
+    if right == "whole" and not found.accepted: return f"REFUSED {found.reason[-160:]}"
+    if not found.accepted:
         if found.reason == NO_SPEECH and k.content and "NaN" not in k.says: return ""
         if k.says and found.reason and not re.search(k.says, found.reason): return f"REASON {found.reason[-160:]}"
         if command.startswith("cli") and re.search(RAW, found.reason): return f"UNPRINTABLE {found.reason!r}"
@@ -241,7 +241,7 @@ def by_cli_predict(paths, timeline=False, **how):
         if (slug := slug_in(row.get("file", ""))) not in found: continue
         if "error" in row: found[slug] = Outcome(False, row["error"])
         elif not timeline: found[slug] = Outcome(True, seconds=row["seconds"])
-        elif row["label"] or found[slug].heard: found[slug] = Outcome(True, seconds=row["end"])
+        elif row["label"] or found[slug].accepted: found[slug] = Outcome(True, seconds=row["end"])
         else: found[slug] = Outcome(False, NO_SPEECH)
     return found, ran
 
@@ -255,7 +255,7 @@ def good_corpus(folder):
 
 
 def in_csv(paths, good, file):
-    "A CSV of the good corpus and odd files, which one of its speakers is said to have spoken"
+    "A CSV of the good corpus and odd files, as if one of its speakers had spoken them"
     rows = good + [dict(path=str(p.absolute()), label="happy", speaker="speaker 01") for p in paths.values()]
     with open(file, "w", newline="") as out:
         writer = csv.DictWriter(out, ["path", "label", "speaker"])
@@ -276,13 +276,14 @@ def for_a_csv(paths):
 
 def by_corpus(paths, good, folder):
     "`load_corpus` and `embed_corpus` in this process: slug -> outcome with its reason"
+    from emotion_ser.core import silent
     from emotion_ser.own import load_corpus
     from emotion_ser.acoustic import AcousticEncoder
     from emotion_ser.store import embed_corpus
     table = in_csv(paths, good, folder / "corpus.csv")
     try:
         with at_most(500):
-            manifest = load_corpus(table, lambda sentence: None)
+            manifest = load_corpus(table, silent)
             embedded = embed_corpus(manifest, AcousticEncoder(), folder / "cache", on_error="skip", progress=False)
     except Exception as error: return dict.fromkeys(paths, Outcome(False, crash=f"all ended: {type(error).__name__}: {str(error)[:200]}"))
     return among(paths, embedded.manifest, [*manifest.attrs.get("left_out", []), *embedded.skipped.values()])
@@ -290,7 +291,7 @@ def by_corpus(paths, good, folder):
 
 def among(paths, manifest, left_out):
     "Who is in a manifest, who was left out and why"
-    found = {slug: Outcome(False, crash="neither embedded nor told of") for slug in paths}
+    found = {slug: Outcome(False, crash="neither embedded nor reported") for slug in paths}
     for reason in left_out:
         if (slug := slug_in(str(reason))) in found: found[slug] = Outcome(False, str(reason))
     for path, seconds in zip(manifest.path, manifest.duration if "duration" in manifest else [None] * len(manifest)):
@@ -311,13 +312,13 @@ def by_learning(paths, good, folder, verb, source=None, timeout=600):
         shards = {str(c) for shard in out.glob("*/*.parquet") for c in pd.read_parquet(shard, columns=["content"]).content}
         kept = manifest[manifest.content.astype(str).isin(shards)]
         found = {slug: Outcome(False) for slug in paths}
-        return found | {s: o for s, o in among(paths, kept, []).items() if o.heard}, ran
+        return found | {s: o for s, o in among(paths, kept, []).items() if o.accepted}, ran
     if verb == "train":  # how many it learned from, and how many it says were left out
         n = json.loads((out / "config.json").read_text())["about"]["clips"] - len(good)
-        told = sum(map(int, re.findall(r"left out, (?!exact)[^:]*: (\d+)", ran.err)))
-        return dict(heard=n, told=told), ran
+        left_out = sum(map(int, re.findall(r"left out, (?!exact)[^:]*: (\d+)", ran.err)))
+        return dict(accepted=n, left_out=left_out), ran
     metrics = json.loads((out / "metrics.json").read_text())
-    found = {slug: Outcome(True) for slug in paths}  # whoever is not told of was heard
+    found = {slug: Outcome(True) for slug in paths}  # what is not reported was accepted
     for reason in metrics["left_out"]:
         if slug := slug_in(str(reason)): found[slug] = Outcome(False, str(reason))
     return found, ran
@@ -365,16 +366,16 @@ def everything(out, paths):
         found, ran = by_learning(in_table, good, work, verb)
         note(verb, ran)
         (work / f"{verb}.err").write_text(ran.err, errors="backslashreplace")
-        if "heard" in found:
-            wanted = Counter(o.heard for o in results["corpus"].values())
-            notes.append(f"train: learned from {found['heard']} of the odd files and told of {found['told']} left out; `corpus` has {wanted[True]} and {wanted[False]}")
+        if "accepted" in found:
+            wanted = Counter(o.accepted for o in results["corpus"].values())
+            notes.append(f"train: learned from {found['accepted']} of the odd files and reported {found['left_out']} left out; `corpus` has {wanted[True]} and {wanted[False]}")
         else: results[verb] = found
     found, ran = by_learning(files, good, work, "embed", out / "files")
     note("embed folder", ran)
     (work / "embed folder.err").write_text(ran.err, errors="backslashreplace")
-    told = re.findall(r"^.*(?:not read|left out|other file|no recording).*$", ran.err, re.M)
-    results["embed folder"] = {s: o for s, o in found.items() if o.heard or not o.crash}
-    notes += [f"embed folder says: {line[:200]}" for line in told]
+    lines = re.findall(r"^.*(?:not read|left out|other file|no recording).*$", ran.err, re.M)
+    results["embed folder"] = {s: o for s, o in found.items() if o.accepted or not o.crash}
+    notes += [f"embed folder says: {line[:200]}" for line in lines]
     in_table = {s: p for s, p in places.items() if s != "may not be read" or os.geteuid()}
     for verb in ("embed", "study"):
         (work / "p").mkdir(exist_ok=True)
@@ -419,8 +420,8 @@ def bare_names(out, note):
 def faults(k: Kind, outcomes: dict) -> dict:
     "command -> what is wrong with what it made of a kind, empty where nothing is; of `either`: whether all agree"
     found = {name: fault(k, name, outcome) for name, outcome in outcomes.items()}
-    judged = {name: o.heard for name, o in outcomes.items() if not (k.content and name in ("read_audio", "open_recording"))}
-    if k.right == "either" and len(set(judged.values())) > 1: found = {name: text or "HEARD by some only" * judged.get(name, False) for name, text in found.items()}
+    judged = {name: o.accepted for name, o in outcomes.items() if not (k.content and name in ("read_audio", "open_recording"))}
+    if k.right == "either" and len(set(judged.values())) > 1: found = {name: text or "ACCEPTED by some only" * judged.get(name, False) for name, text in found.items()}
     return found
 
 
@@ -434,7 +435,7 @@ def table(out, paths):
     for k in KINDS:
         if not wrong[k.slug]: continue
         first = next(by[k.slug] for by in results.values() if k.slug in by)
-        done = f"heard, {first.seconds:.2f} s" if first.heard else first.crash or first.reason
+        done = f"accepted, {first.seconds:.2f} s" if first.accepted else first.crash or first.reason
         done = re.sub(r"^.*?/(files|places)/\d+-[^/]*/", "", done)
         bad = {name: text for name, text in wrong[k.slug].items() if text}
         for text in wrong[k.slug].values(): counts[text.split(" ")[0] if text else "right"] += 1

@@ -3,9 +3,9 @@
     python tests/odd_files.py OUT            # make them: a folder for each kind in OUT/files and OUT/places
     python tests/odd_files.py OUT --table    # and run every command over them, write OUT/table.md; --light: without what takes minutes
 
-`whole`: must be heard, with its whole length and nearly the same sound. `refuse`: must be refused, with a reason that matches `says`.
+`whole`: must be decoded, with its whole length and nearly the same sound. `refuse`: must be refused, with a reason that matches `says`.
 `either`: nobody can know, or both are sensible (`note` says why); but every command must do the same. `long`: more than a clip, so that
-`predict` answers, and what hears clips as a whole refuses.
+`predict` answers, and what takes clips as a whole refuses.
 """
 import argparse
 import io
@@ -166,8 +166,8 @@ def damaged(data, at=0.5, n=60):
 def vbri(data):
     "An MP3 whose length stands in a frame as Fraunhofer's encoder writes it"
     frames = mp3_frames(data)
-    said = b"VBRI" + struct.pack(">HHHIIHHHH", 1, 0, 50, len(data) - frames[1], len(frames) - 2, 0, 1, 2, 1)
-    first = (data[frames[0]:frames[0] + 4] + bytes(32) + said).ljust(frames[1] - frames[0], b"\0")
+    promise = b"VBRI" + struct.pack(">HHHIIHHHH", 1, 0, 50, len(data) - frames[1], len(frames) - 2, 0, 1, 2, 1)
+    first = (data[frames[0]:frames[0] + 4] + bytes(32) + promise).ljust(frames[1] - frames[0], b"\0")
     return first[:frames[1] - frames[0]] + data[frames[1]:]
 
 
@@ -213,7 +213,7 @@ class Kind:
     like: float = 0.99  # least correlation with the voice in each quarter; 0: not compared
     gain: float | None = 1.0  # of the voice; None: not compared
     needs: str | None = ""  # a program; None: it is not on this machine
-    content: bool = False  # what is wrong is not the file, but what is to be heard: decoders alone may give it
+    content: bool = False  # what is wrong is not the file, but what is to be decoded: decoders alone may give it
     place: bool = False  # not a regular file, or one that is not simply read
     heavy: bool = False  # takes long: only for the table
     note: str = ""  # why this is right, if that can be doubted
@@ -266,7 +266,7 @@ whole("MP3 no length, with a picture and ID3v1", "clip.mp3", lambda: id3() + bar
 whole("FLAC of unknown length", "clip.flac", lambda: of_unknown_length(sound("FLAC")))
 whole("FLAC of unknown length, no MD5", "clip.flac", lambda: of_unknown_length(sound("FLAC"), md5=False))
 whole("FLAC in OGG", "clip.oga", lambda: ffmpeg("oga", "-c:a", "flac"), needs="ffmpeg")
-UNTOLD = "the format does not say how long it is, so that a cut file cannot be told from a whole one"
+UNTOLD = "the format does not say how long it is, so that a cut file looks like a whole one"
 TOLD = "it says how long it is, but libsndfile does not compare: either that is done, or it is refused for the true reason"
 for form, subtype, name in (("PVF", "PCM_16", "clip.pvf"), ("PAF", "PCM_16", "clip.paf"), ("IRCAM", "PCM_16", "clip.sf")):
     kind(f"{form} {subtype}", name, "either", lambda f=form, s=subtype: sound(f, s), f"how long|convert|{NONE}", note=UNTOLD)
@@ -358,10 +358,10 @@ whole("WAV, big-endian (RIFX)", "clip.wav", lambda: b"RIFX" + struct.pack(">I", 
       + b"data" + struct.pack(">I", len(d)) + d)
 for form, one in (("OGG", lambda: sound("OGG", "VORBIS")), ("FLAC", lambda: sound("FLAC")), ("MP3", lambda: sound("MP3", "MPEG_LAYER_III"))):
     kind(f"{form}, two in a row in one file", f"clip.{form.lower()}", "either", lambda o=one: o() + o(), f"{CUT}|more|second|damaged|after|joined|two", seconds=2 * SECONDS, like=0, within=0.2, gain=None,
-         note="both are heard, or it is refused; the first alone would be a silent half")
+         note="both are decoded, or it is refused; the first alone would be a silent half")
 
 # damaged within, tags in strange places, containers in containers
-HARM = dict(seconds=SECONDS, within=0.2, like=0, gain=None, note="damage within: refused, or heard at its full length")
+HARM = dict(seconds=SECONDS, within=0.2, like=0, gain=None, note="damage within: refused, or decoded at its full length")
 for slug in ("FLAC PCM_16", "FLAC of unknown length", "OGG VORBIS", "OGG OPUS", "MP3 constant rate", "MP3 constant rate, no length", "MP3 variable rate, no length", "M4A AAC, header first", "WEBM Opus", "AAC bare"):
     k = next(k for k in KINDS if k.slug == slug)
     kind(f"{slug}, damaged within", k.name, "either", lambda k=k: damaged(k.make()), f"damaged|{CUT}", needs=k.needs, **HARM)
@@ -374,7 +374,7 @@ kind("FLAC PCM_16, a frame lost within", "clip.flac", "either", lambda: without(
 kind("FLAC of unknown length, a frame lost within", "clip.flac", "either", lambda: without(d := of_unknown_length(sound("FLAC")), *flac_frames(d)[4:6]), f"damaged|{CUT}", **HARM)
 kind("MP3 constant rate, no length, 300 zeros within", "clip.mp3", "either", lambda: (d := bare_mp3(sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.5)))[:14400] + bytes(300) + d[14400:], f"damaged|{CUT}", **HARM)
 kind("MP3 without length, two in a row, each with tags", "clip.mp3", "either", lambda: 2 * (id3(900) + bare_mp3(sound("MP3", "MPEG_LAYER_III")) + b"TAG" + bytes(125)), f"{CUT}|more|second|damaged|after|joined|two",
-     seconds=2 * SECONDS, like=0, within=0.3, gain=None, note="both are heard, or it is refused; the first alone would be a silent half")
+     seconds=2 * SECONDS, like=0, within=0.3, gain=None, note="both are decoded, or it is refused; the first alone would be a silent half")
 whole("MP3 with VBRI", "clip.mp3", lambda: vbri(sound("MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.1)), **LOSSY)
 cut("MP3 with VBRI", "at a frame", "", lambda d: mp3_frames(d)[len(mp3_frames(d)) // 2])
 for rate, channels in ((44100, 2), (8000, 1), (48000, 1)):
@@ -413,7 +413,7 @@ whole("2 channels, one of them silent", "clip.wav", lambda: written(np.stack([vo
 refuse("2 channels that cancel", "clip.wav", lambda: written(np.stack([voice(), -voice()], 1)), "cancel", content=True)
 refuse("0 channels in the header", "clip.wav", lambda: riff(fmt(channels=0), chunk(b"data", pcm())), f"channel|{NONE}|damaged")
 
-# what is to be heard
+# what is in the sound
 def with_(value, at=slice(20000, 20001)): return (lambda x: (x.__setitem__(at, value), written(x))[1])(voice().copy())  # noqa: E302,E704
 
 

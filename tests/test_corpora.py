@@ -20,11 +20,11 @@ import soundfile as sf
 from conftest import emotion_ser
 
 import emotion_ser.curate as curate
-from emotion_ser.core import read_table, write_table
+from emotion_ser.core import read_table, silent, write_table
 from emotion_ser.corpus import CorpusError, clip_facts, find_audio, list_recordings, report_left_out, stretch_content
 from emotion_ser.data import RAVDESS_ARCHIVE, prepare_ravdess, ravdess_names
 from emotion_ser.own import load_corpus
-from emotion_ser.splits import Split, actor_split, random_split
+from emotion_ser.splits import Split, make_split, random_split
 from emotion_ser.synthetic import make_sample_corpus
 
 RATE = 16000
@@ -51,17 +51,17 @@ def tree(folder, form="{label}/{speaker}/{n}.wav", labels=LABELS, speakers=SPEAK
 
 
 def understood(corpus):
-    "The manifest of a corpus, and all that is said of it as one text"
-    said = []
-    manifest = load_corpus(corpus, said.append)
-    assert said[-1].startswith("understood: ")
-    assert all(line.isprintable() for line in said)
-    return manifest, "\n".join(said)
+    "The manifest of a corpus, and all that is reported of it as one text"
+    reports = []
+    manifest = load_corpus(corpus, reports.append)
+    assert reports[-1].startswith("understood: ")
+    assert all(line.isprintable() for line in reports)
+    return manifest, "\n".join(reports)
 
 
 def refusal(corpus):
     "The sentence with which a corpus is refused"
-    with pytest.raises(CorpusError) as refused: load_corpus(corpus, lambda sentence: None)
+    with pytest.raises(CorpusError) as refused: load_corpus(corpus, silent)
     assert str(refused.value).isprintable()
     return str(refused.value)
 
@@ -92,7 +92,7 @@ def lines(rows, head=("path", "label", "speaker"), by=","):
 
 # What a path leads to
 
-def test_paths_that_lead_to_no_file_are_told_and_do_not_block(tmp_path, rows):
+def test_paths_that_lead_to_no_file_are_reported_and_do_not_block(tmp_path, rows):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "loop.wav").symlink_to("loop.wav")
@@ -102,14 +102,14 @@ def test_paths_that_lead_to_no_file_are_told_and_do_not_block(tmp_path, rows):
         odd = ["pipe.wav", "/dev/zero", "/dev/stdin", "folder.wav", "loop.wav", "nothing.wav", "talk.wav", "gone.wav"]
         a_list(tmp_path, lines(rows + [(path, "sad", "s0") for path in odd]))
         begun = time.monotonic()
-        manifest, said = understood(tmp_path / "list.csv")
+        manifest, text = understood(tmp_path / "list.csv")
     assert time.monotonic() - begun < 20 and len(manifest) == 18
-    assert "left out, cannot be read: 8" in said and len(manifest.attrs["left_out"]) == 8
+    assert "left out, cannot be read: 8" in text and len(manifest.attrs["left_out"]) == 8
     for line, reason in enumerate(("a pipe", "a device", "", "a folder", "leads back", "empty", "a socket", "no such file"), 20):
-        assert re.search(rf"line {line}: .*{reason}", said)
+        assert re.search(rf"line {line}: .*{reason}", text)
 
 
-def test_a_pipe_in_a_folder_is_told(plain):
+def test_a_pipe_in_a_folder_is_reported(plain):
     os.mkfifo(plain / "happy/s0/pipe.wav")
     assert "happy/s0/pipe.wav: a pipe" in understood(plain)[1]
 
@@ -133,8 +133,8 @@ def test_a_file_that_may_not_be_read_is_not_called_not_audio(tmp_path, rows, mon
         return real(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refuse)
-    said = understood(a_list(tmp_path, lines(rows)))[1]
-    assert "may not be read" in said and "not audio" not in said
+    text = understood(a_list(tmp_path, lines(rows)))[1]
+    assert "may not be read" in text and "not audio" not in text
 
 
 # Names
@@ -144,9 +144,9 @@ def test_names_that_a_terminal_would_obey(tmp_path):
     (tmp_path / "c/\x1b[2J.txt").touch()
     (tmp_path / "c/b\x07lue/\x1b[2J.wav").write_text("not a sound")
     os.mkfifo(tmp_path / "c/\x1b[2J.flac")
-    manifest, said = understood(tmp_path / "c")  # which looks that all is printable
+    manifest, text = understood(tmp_path / "c")  # which looks that all is printable
     assert all(text.isprintable() for text in [*manifest.emotion, *manifest.actor])
-    assert said.count("[2J") == 2
+    assert text.count("[2J") == 2
 
 
 def test_names_that_are_not_unicode(tmp_path):
@@ -154,30 +154,30 @@ def test_names_that_are_not_unicode(tmp_path):
     for path in list(folder.rglob("*.wav")): os.rename(path, os.fsencode(path.parent) + b"/\xdc" + path.name.encode())
     os.rename(os.fsencode(folder) + b"/sad", os.fsencode(folder) + b"/tr\xfcb")
     (Path(os.fsdecode(os.fsencode(folder) + b"/not\xefz.txt"))).touch()
-    manifest, said = understood(folder)
-    assert len(manifest) == 24 and set(manifest.emotion) == {"happy", r"tr\udcfcb"} and "1 .txt" in said
+    manifest, text = understood(folder)
+    assert len(manifest) == 24 and set(manifest.emotion) == {"happy", r"tr\udcfcb"} and "1 .txt" in text
     write_table(manifest, tmp_path / "manifest.csv")
     manifest.to_parquet(tmp_path / "manifest.parquet")
     assert pd.read_parquet(tmp_path / "manifest.parquet").path.tolist() == read_table(tmp_path / "manifest.csv").path.tolist() == manifest.path.tolist()
     assert understood(tmp_path / "manifest.csv")[0].content.tolist() == manifest.content.tolist()
-    assert len(list_recordings(folder, lambda sentence: None)) == 24
+    assert len(list_recordings(folder, silent)) == 24
 
 
 def test_spellings_of_a_label_and_of_a_speaker_are_joined(tmp_path, rows):
     nfd = unicodedata.normalize("NFD", "fröhlich")
     written = {"happy": ["fröhlich", "fröhlich", nfd, "FRÖHLICH"], "sad": ["sad", "Sad", "sad "], "angry": ["angry"]}
     rows = [(path, written[label][i % len(written[label])], speaker.upper() if i % 2 else speaker) for i, (path, label, speaker) in enumerate(rows)]
-    manifest, said = understood(a_list(tmp_path, lines(rows)))
+    manifest, text = understood(a_list(tmp_path, lines(rows)))
     assert manifest.emotion.value_counts().to_dict() == {"fröhlich": 6, "sad": 6, "angry": 6} and set(manifest.actor) == {"s0", "s1", "s2"}
-    assert "FRÖHLICH" in said and "Sad (2)" in said and said.count("one speaker, written in several ways") == 3
-    actor_split(manifest)
+    assert "FRÖHLICH" in text and "Sad (2)" in text and text.count("one speaker, written in several ways") == 3
+    make_split(manifest, "actor-holdout")
 
 
 @pytest.mark.parametrize("label", ["None", "NA", "N/A", "nan", "NaN", "null", "NULL", "True", "1", "1.0", "-", "#N/A", "=1+1", "<NA>"])
 def test_a_label_is_what_it_says(tmp_path, rows, label):
     rows = [(path, label if emotion == "angry" else emotion, speaker) for path, emotion, speaker in rows]
-    manifest, said = understood(a_list(tmp_path, lines(rows)))
-    assert manifest.emotion.value_counts().to_dict() == {"happy": 6, "sad": 6, label: 6} and f"{label} 6" in said
+    manifest, text = understood(a_list(tmp_path, lines(rows)))
+    assert manifest.emotion.value_counts().to_dict() == {"happy": 6, "sad": 6, label: 6} and f"{label} 6" in text
 
 
 def test_a_label_with_a_comma_and_quotes(tmp_path, rows):
@@ -208,8 +208,8 @@ def test_one_sound_in_two_forms_is_one_recording(tmp_path, form):
     path = clip(tmp_path / "one.wav", 0)
     other = twin(tmp_path / "two/happy/again", 0, form)
     assert other.read_bytes() != path.read_bytes()
-    manifest, said = understood(folder)
-    assert len(manifest) == 18 and "left out, exact copies: 1" in said  # label and speaker are the same
+    manifest, text = understood(folder)
+    assert len(manifest) == 18 and "left out, exact copies: 1" in text  # label and speaker are the same
     shutil.move(other, folder / "sad" / other.name)
     assert "one recording under two labels (happy and sad)" in refusal(folder)
 
@@ -219,11 +219,11 @@ def test_twins_are_on_one_side_of_a_random_split(tmp_path):
     for i, name in list(enumerate(ravdess_names(1)))[1::4]:  # the second repetition, as another file of the first one's sound
         (tmp_path / f"{name}.wav").unlink()
         twin(tmp_path / name, i - 1, "flac")
-    said = []
-    manifest = prepare_ravdess(tmp_path, said.append)
+    reports = []
+    manifest = prepare_ravdess(tmp_path, reports.append)
     twins = manifest[manifest.duplicated("sound", keep=False)]
     assert len(twins) == 30 and not twins.duplicated("content").any() and len(manifest) == 120
-    assert "recordings found more than once, kept on one side of every split: 15" in said
+    assert "recordings found more than once, kept on one side of every split: 15" in reports
     for seed in range(5): assert {*twins.index} <= {*random_split(manifest, seed).train}
     a, b = twins.index[twins["sound"] == twins["sound"].iloc[0]]
     with pytest.raises(CorpusError, match="share 1 values of sound"): Split("random", 0, np.array([a]), np.array([], int), np.array([b])).check(manifest)
@@ -232,14 +232,14 @@ def test_twins_are_on_one_side_of_a_random_split(tmp_path):
 def test_a_name_twice_in_two_formats_is_a_copy_in_ravdess(tmp_path):
     for i, name in enumerate(ravdess_names(1)): clip(tmp_path / "a" / f"{name}.wav", i)
     for i, name in enumerate(ravdess_names(1)): clip(tmp_path / "b" / f"{name}.flac", i)
-    said = []
-    assert len(prepare_ravdess(tmp_path, said.append)) == 60 and "120 files hold 60 clips; left out, copies: 60" in said
+    reports = []
+    assert len(prepare_ravdess(tmp_path, reports.append)) == 60 and "120 files hold 60 clips; left out, copies: 60" in reports
     for name in ravdess_names(1)[:12]: clip(tmp_path / "b" / f"{name}.flac", 99)
-    with pytest.raises(CorpusError) as refused: prepare_ravdess(tmp_path, said.append)
+    with pytest.raises(CorpusError) as refused: prepare_ravdess(tmp_path, reports.append)
     assert str(refused.value).count(" and ") == 10 + 1 and "12 in all" in str(refused.value)  # ten pairs, and how many more
 
 
-def test_all_conflicts_are_told(tmp_path, rows):
+def test_all_conflicts_are_reported(tmp_path, rows):
     twice = [(path, "sad" if label != "sad" else "happy", speaker) for path, label, speaker in rows[:12]]
     sentence = refusal(a_list(tmp_path, lines(rows + twice)))
     assert sentence.count("one recording under two labels") == 10 and "and 2 more, 12 in all" in sentence and "(line 2)" in sentence and "(line 20)" in sentence
@@ -247,15 +247,15 @@ def test_all_conflicts_are_told(tmp_path, rows):
     assert sentence.count("one recording by two speakers") == 3
 
 
-def test_a_clip_that_cannot_be_decoded_while_comparing_is_told(plain):
+def test_a_clip_that_cannot_be_decoded_while_comparing_is_reported(plain):
     damaged = plain / "happy/s0/bad.flac"
     sf.write(damaged, sound(77), RATE)
     whole = bytearray(damaged.read_bytes())
     whole[len(whole) // 4: len(whole) // 4 + 2000] = bytes(2000)
     damaged.write_bytes(whole)
     clip(plain / "happy/s0/fine.flac", 77)
-    manifest, said = understood(plain)
-    assert len(manifest) == 19 and "left out, cannot be read: 1" in said and "bad.flac" in said and "bad.flac" in manifest.attrs["left_out"][0]
+    manifest, text = understood(plain)
+    assert len(manifest) == 19 and "left out, cannot be read: 1" in text and "bad.flac" in text and "bad.flac" in manifest.attrs["left_out"][0]
 
 
 def test_only_what_could_be_equal_is_decoded(tmp_path, monkeypatch):
@@ -276,9 +276,9 @@ def test_linked_folders_are_read_and_loops_cut(tmp_path, plain):
     (plain / "happy/again").symlink_to(plain, target_is_directory=True)
     (plain / "happy/s0/lost.wav").symlink_to("nowhere.wav")
     (plain / "self").symlink_to("self")
-    manifest, said = understood(plain)
+    manifest, text = understood(plain)
     assert sorted(manifest.content) == sorted(before.content)
-    assert "left out, links to folders read already: 2" in said and "lost.wav: a link to nothing" in said and "self: " in said
+    assert "left out, links to folders read already: 2" in text and "lost.wav: a link to nothing" in text and "self: " in text
 
 
 def test_folders_that_link_to_one_another_are_read_once(tmp_path):
@@ -290,7 +290,7 @@ def test_folders_that_link_to_one_another_are_read_once(tmp_path):
     assert len(find_audio(tmp_path / "c")[0]) == 18
 
 
-def test_a_folder_that_may_not_be_listed_is_told(plain, monkeypatch):
+def test_a_folder_that_may_not_be_listed_is_reported(plain, monkeypatch):
     real = os.scandir
 
     def refuse(path):
@@ -298,8 +298,8 @@ def test_a_folder_that_may_not_be_listed_is_told(plain, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    manifest, said = understood(plain)
-    assert len(manifest) == 12 and "left out, cannot be listed: 1\n  angry: permission denied" in said
+    manifest, text = understood(plain)
+    assert len(manifest) == 12 and "left out, cannot be listed: 1\n  angry: permission denied" in text
 
 
 @pytest.mark.skipif(not shutil.which("setpriv") or os.getuid() != 0, reason="needs root and setpriv")
@@ -319,18 +319,18 @@ def test_other_formats_beside_wav_are_read(plain, suffix):
     assert understood(plain)[0].emotion.value_counts().to_dict() == dict(happy=6, sad=6, angry=6)
 
 
-def test_what_is_not_read_is_told_by_kind_and_number(plain, monkeypatch):
+def test_what_is_not_read_is_reported_by_kind_and_number(plain, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")  # where no ffmpeg is
     for name in ("a.m4a", "b.M4A", "c.webm", "notes.txt", "b.txt", "README", ".hidden.wav", ".hidden.txt", ".git/x.flac", "__MACOSX/._y.wav"):
         (plain / name).parent.mkdir(exist_ok=True)
         (plain / name).write_bytes(b"something")
-    said = understood(plain)[1]
-    assert "not read: 2 .m4a (ffmpeg is not on the path; `ffmpeg -i in.m4a out.wav` converts one), 2 .txt, 1 .webm (ffmpeg" in said
-    assert "1 without a suffix" in said and "left out, hidden: 3" in said
+    text = understood(plain)[1]
+    assert "not read: 2 .m4a (ffmpeg is not on the path; `ffmpeg -i in.m4a out.wav` converts one), 2 .txt, 1 .webm (ffmpeg" in text
+    assert "1 without a suffix" in text and "left out, hidden: 3" in text
     files, left_out = find_audio(plain)
-    told = []
-    report_left_out(left_out, told.append, plain)
-    assert len(files) == 18 and told == said.split("\n")[:2]
+    reports = []
+    report_left_out(left_out, reports.append, plain)
+    assert len(files) == 18 and reports == text.split("\n")[:2]
 
 
 def test_videos_of_ravdess_stay_left_out(tmp_path, monkeypatch):
@@ -338,9 +338,9 @@ def test_videos_of_ravdess_stay_left_out(tmp_path, monkeypatch):
     for name in ("01-01-01-01-01-01-01.mp4", "02-01-01-01-01-01-01.mp4", "holiday.avi", "notes.txt"): (tmp_path / name).write_bytes(b"film")
     for path in (os.environ["PATH"], "/nowhere"):
         monkeypatch.setenv("PATH", path)
-        said = []
-        assert len(prepare_ravdess(tmp_path, said.append)) == 60
-        assert "left out, video: 2" in said and not any("mp4" in sentence for sentence in said)
+        reports = []
+        assert len(prepare_ravdess(tmp_path, reports.append)) == 60
+        assert "left out, video: 2" in reports and not any("mp4" in sentence for sentence in reports)
 
 
 def test_a_folder_of_which_nothing_is_read_says_what_is_there(tmp_path):
@@ -352,9 +352,9 @@ def test_a_folder_of_which_nothing_is_read_says_what_is_there(tmp_path):
 def test_recordings_of_a_place_by_the_same_rules(plain):
     (plain / "linked").symlink_to(tree(plain.parent / "other", "{n}.flac"), target_is_directory=True)
     (plain / "notes.txt").touch()
-    said = []
-    assert len(list_recordings(plain, said.append)) == 36 and said == ["not read: 1 .txt"]
-    assert len(list_recordings(f"file://{plain}", said.append)) == 36
+    reports = []
+    assert len(list_recordings(plain, reports.append)) == 36 and reports == ["not read: 1 .txt"]
+    assert len(list_recordings(f"file://{plain}", reports.append)) == 36
 
 
 # What was understood
@@ -369,20 +369,20 @@ def test_recordings_of_a_place_by_the_same_rules(plain):
     ("data/{label}/{n}.wav", "label/clip", "speakers: not known")])
 @pytest.mark.parametrize("labels", [LABELS, ("Happy", "SAD", "Angry")])
 def test_layouts(tmp_path, form, layout, speakers, labels):
-    manifest, said = understood(tree(tmp_path / "c", form, labels))
+    manifest, text = understood(tree(tmp_path / "c", form, labels))
     assert manifest.emotion.value_counts().to_dict() == dict.fromkeys(labels, 6)
-    assert said.endswith(f"read as {layout}") and speakers in said and "18 clips; 3 labels: " in said
+    assert text.endswith(f"read as {layout}") and speakers in text and "18 clips; 3 labels: " in text
 
 
 def test_layouts_of_labels_that_are_in_no_dictionary(tmp_path):
-    manifest, said = understood(tree(tmp_path / "c", "{label}/{speaker}/{n}.wav", ("up", "down"), ("anna", "ben")))
-    assert said == "understood: 8 clips; 2 labels: down 4, up 4; 2 speakers (anna, ben); read as label/speaker/clip"
+    manifest, text = understood(tree(tmp_path / "c", "{label}/{speaker}/{n}.wav", ("up", "down"), ("anna", "ben")))
+    assert text == "understood: 8 clips; 2 labels: down 4, up 4; 2 speakers (anna, ben); read as label/speaker/clip"
 
 
 def test_esd_as_it_is(tmp_path):
-    manifest, said = understood(tree(tmp_path / "c", "{speaker}/{label}/{n}.wav", ("Angry", "Happy", "Neutral", "Sad", "Surprise"), ("0001", "0002", "0011", "0020")))
+    manifest, text = understood(tree(tmp_path / "c", "{speaker}/{label}/{n}.wav", ("Angry", "Happy", "Neutral", "Sad", "Surprise"), ("0001", "0002", "0011", "0020")))
     assert set(manifest.actor) == {"0001", "0002", "0011", "0020"} and set(manifest.emotion) == {"Angry", "Happy", "Neutral", "Sad", "Surprise"}
-    assert "?" not in said
+    assert "?" not in text
 
 
 @pytest.mark.parametrize("names", [("train", "valid", "test"), ("Train", "VALID", "Test"), ("training", "dev", "evaluation"), ("train_set", "test-set"), ("fold1", "fold2", "fold3"),
@@ -410,14 +410,14 @@ def test_the_parts_of_a_corpus_are_no_labels_in_a_list(tmp_path, rows):
     ("{label}/{speaker}/{n}.wav", LABELS, ("female", "male"), "how groups are called, not people"),
     ("{label}/{n}.wav", tuple(f"what {x} says" for x in "abcdefghijkl"), ("anna",), "24 clips have 12 labels")])
 def test_questions(tmp_path, form, labels, speakers, asked):
-    said = understood(tree(tmp_path / "c", form, labels, speakers))[1]
-    assert any(asked in line and line.endswith("?") for line in said.split("\n"))
+    text = understood(tree(tmp_path / "c", form, labels, speakers))[1]
+    assert any(asked in line and line.endswith("?") for line in text.split("\n"))
 
 
 def test_a_tree_of_which_a_part_is_deeper_is_questioned(tmp_path):
     tree(tmp_path / "c")
     clip(tmp_path / "c/happy/alone.wav", 99)
-    assert "happy/alone" not in (said := understood(tmp_path / "c")[1]) and "is that right?" in said and "not known of 1 clip" in said
+    assert "happy/alone" not in (text := understood(tmp_path / "c")[1]) and "is that right?" in text and "not known of 1 clip" in text
 
 
 def test_labels_of_one_speaker_are_warned_of(tmp_path):
@@ -428,19 +428,19 @@ def test_labels_of_one_speaker_are_warned_of(tmp_path):
     assert "some labels have one speaker only (down: ben)" in understood(folder)[1]
 
 
-def test_a_label_without_a_recording_is_told(plain):
+def test_a_label_without_a_recording_is_reported(plain):
     (plain / "calm/s0").mkdir(parents=True)
     (plain / "bored").mkdir()
     (plain / "bored/a.xyz").touch()
-    said = understood(plain)[1]
-    assert "folders without a recording that can be read: bored, calm" in said and "not read: 1 .xyz" in said
+    text = understood(plain)[1]
+    assert "folders without a recording that can be read: bored, calm" in text and "not read: 1 .xyz" in text
 
 
 def test_one_label_is_refused_with_the_way_out(tmp_path):
     assert "one label only (up)" in (sentence := refusal(tree(tmp_path / "c", labels=("up",)))) and "give the folder inside it" in sentence
 
 
-def test_what_was_understood_is_always_said(tmp_path, rows, small):
+def test_what_was_understood_is_always_reported(tmp_path, rows, small):
     assert understood(a_list(tmp_path, lines(rows)))[1] == ("understood: 18 clips; 3 labels: happy 6, sad 6, angry 6; 3 speakers (s0, s1, s2); "
                                                             "read as a list (path, label, speaker)")
     assert "4 speakers (1, 2, 3, 4); read as RAVDESS's file names" in understood(small)[1]
@@ -453,9 +453,9 @@ def test_what_was_understood_is_always_said(tmp_path, rows, small):
                                   ("audio", "EMOTION", "subject"), ("File Name", "Emotion Label", "Participant"), ("audio_path", "class", "spk")])
 @pytest.mark.parametrize("by", [",", ";", "\t", "|"])
 def test_usual_headers_and_separators(tmp_path, rows, head, by):
-    manifest, said = understood(a_list(tmp_path, lines(rows, head, by)))
+    manifest, text = understood(a_list(tmp_path, lines(rows, head, by)))
     assert manifest.emotion.value_counts().to_dict() == dict(happy=6, sad=6, angry=6) and set(manifest.actor) == {*SPEAKERS}
-    for role, name in zip(("path", "label", "speaker"), head): assert (role if role == name else f"{role} from `{name}`") in said
+    for role, name in zip(("path", "label", "speaker"), head): assert (role if role == name else f"{role} from `{name}`") in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"])
@@ -464,8 +464,8 @@ def test_encodings(tmp_path, rows, encoding):
     text = lines(rows)
     if encoding == "utf-16-be": assert "not a text file" in refusal(a_list(tmp_path, text, encoding=encoding))
     else:
-        manifest, said = understood(a_list(tmp_path, text, encoding=encoding))
-        assert set(manifest.emotion) == {"fröhlich", "sad", "angry"} and ("not UTF-8, read as Windows-1252" in said) == (encoding in ("latin-1", "cp1252"))
+        manifest, text = understood(a_list(tmp_path, text, encoding=encoding))
+        assert set(manifest.emotion) == {"fröhlich", "sad", "angry"} and ("not UTF-8, read as Windows-1252" in text) == (encoding in ("latin-1", "cp1252"))
 
 
 @pytest.mark.parametrize("change", [
@@ -516,12 +516,14 @@ TIMES = {"seconds": lambda s: s.round(6), "timedeltas": lambda s: pd.to_timedelt
 @pytest.mark.parametrize("form", TIMES)
 def test_stretches(tmp_path, calls, form):
     calls.assign(start=TIMES[form](calls.start), end=TIMES[form](calls.end)).to_csv(tmp_path / "calls.csv", index=False)
-    manifest, said = understood(tmp_path / "calls.csv")
-    assert len(manifest) == 18 and manifest.content.nunique() == manifest["sound"].nunique() == 18 and "copies" not in said
-    assert np.allclose(manifest.duration, 0.3) and np.allclose(manifest.start, 0.3 * np.tile(range(6), 3)) and "18 of them stretches, from 3 files" in said
+    manifest, text = understood(tmp_path / "calls.csv")
+    assert len(manifest) == 18 and manifest.content.nunique() == manifest["sound"].nunique() == 18 and "copies" not in text
+    assert np.allclose(manifest.duration, 0.3) and np.allclose(manifest.start, 0.3 * np.tile(range(6), 3)) and "18 of them stretches, from 3 files" in text
     whole = clip_facts(tmp_path / "call0.wav")["content"]
     assert manifest.content[1] == stretch_content(whole, manifest.start[1], manifest.end[1]) != whole
-    assert [np.array_equal(sf.read(row.path, start=round(row.start * RATE), stop=round(row.end * RATE))[0], sound(10 * (i // 6) + i % 6)) for i, row in enumerate(manifest.itertuples())]
+    for i, row in enumerate(manifest.itertuples()):
+        samples, _ = sf.read(row.path, start=round(row.start * RATE), stop=round(row.end * RATE))
+        assert np.array_equal(samples, sound(10 * (i // 6) + i % 6))
 
 
 def test_milliseconds_durations_and_open_ends(tmp_path, calls):
@@ -547,19 +549,19 @@ def test_stretches_that_are_none_are_named_by_their_row(tmp_path, calls):
     head = "path,label,start,end\ncall0.wav,sad,0,0.3\ncall0.wav,happy,0.3,0.6\n"
     sentence = refusal(a_list(tmp_path, head + "call0.wav,sad,0.9,0.6\ncall0.wav,sad,soon,1\ncall0.wav,sad,-1,1\ncall0.wav,sad,1,inf\ncall0.wav,sad,1,1\n"))
     for line in range(4, 9): assert f"line {line}: " in sentence
-    manifest, said = understood(a_list(tmp_path, head + "call0.wav,sad,0.9,7\ncall0.wav,sad,5,6\n"))
-    assert len(manifest) == 2 and "left out, cannot be read: 2" in said and "line 4: " in said and "line 5: " in said and "it lasts 1.800 s" in said
+    manifest, text = understood(a_list(tmp_path, head + "call0.wav,sad,0.9,7\ncall0.wav,sad,5,6\n"))
+    assert len(manifest) == 2 and "left out, cannot be read: 2" in text and "line 4: " in text and "line 5: " in text and "it lasts 1.800 s" in text
 
 
 def test_overlapping_stretches_are_on_one_side(tmp_path, calls):
     wide = calls.assign(end=calls.end + 0.1)[calls.end < 1.7]  # each reaches into the next
     wide.to_csv(tmp_path / "wide.csv", index=False)
-    manifest, said = understood(tmp_path / "wide.csv")
+    manifest, text = understood(tmp_path / "wide.csv")
     assert len(manifest) == 15 and manifest["sound"].nunique() == 3 and manifest.content.nunique() == 15
-    assert "stretches that overlap, kept on one side of every split: 15" in said
+    assert "stretches that overlap, kept on one side of every split: 15" in text
     with pytest.raises(CorpusError, match="share 1 values of sound"): Split("random", 0, np.array([0]), np.array([], int), np.array([1])).check(manifest)
-    actor_split(manifest)
-    with pytest.raises(CorpusError, match="15 of them share sound"): random_split(manifest)
+    make_split(manifest, "actor-holdout")
+    with pytest.raises(CorpusError, match="15 of them share sound"): make_split(manifest, "random")
 
 
 def test_one_recording_in_two_formats_cut_into_stretches(tmp_path, calls):
@@ -586,16 +588,16 @@ def test_stretches_are_not_compared_with_one_another(tmp_path, calls, monkeypatc
     assert len(decoded) <= 3 * 3  # the three recordings, which are of one length
 
 
-def test_speakers_who_talk_at_once_are_told(tmp_path, calls):
+def test_speakers_who_talk_at_once_are_reported(tmp_path, calls):
     calls.assign(file="call0.wav", end=calls.end + 0.05)[calls.end < 1.7].to_csv(tmp_path / "wide.csv", index=False)
     calls.assign(file="call0.wav", start=calls.start + 0.02 * (calls.speaker == "s1") + 0.04 * (calls.speaker == "s2"))[calls.end < 1.7].to_csv(tmp_path / "crowd.csv", index=False)
     assert "one recording by 3 speakers" in refusal(tmp_path / "wide.csv")
-    manifest, said = understood(tmp_path / "crowd.csv")
-    assert "stretches of several speakers overlap in 5 places" in said
-    with pytest.raises(CorpusError, match="values of sound"): actor_split(manifest)
+    manifest, text = understood(tmp_path / "crowd.csv")
+    assert "stretches of several speakers overlap in 5 places" in text
+    with pytest.raises(CorpusError, match="values of sound"): make_split(manifest, "actor-holdout")
 
 
-def test_the_study_hears_of_it(tmp_path, rows):
+def test_the_study_refuses_such_a_list(tmp_path, rows):
     done = emotion_ser("study", "--corpus", a_list(tmp_path, "a;b\n1;2\n"), "--out", tmp_path / "run")
     assert done.returncode == 1 and "its first line has a, b" in done.stderr and "Traceback" not in done.stderr
 
@@ -603,7 +605,7 @@ def test_the_study_hears_of_it(tmp_path, rows):
 # Downloads that are killed
 
 class Slow(BaseHTTPRequestHandler):
-    "Serves an archive, the second half of it when told to"
+    "Serves an archive, the second half of it when `go` is set"
     archive, go = b"", threading.Event()
 
     def do_GET(self):

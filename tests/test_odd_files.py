@@ -1,4 +1,4 @@
-"""The odd files: heard whole, or refused with the reason, by every way in alike. `python tests/odd_files.py OUT --table` asks all commands."""
+"""The odd files: decoded whole, or refused with the reason, by every way in alike. `python tests/odd_files.py OUT --table` asks all commands."""
 import io
 import os
 import re
@@ -22,7 +22,7 @@ def wrong(k, outcomes): return {name: text for name, text in faults(k, outcomes)
 
 
 @pytest.mark.parametrize("k", LIGHT, ids=lambda k: k.slug)
-def test_heard_or_refused(paths, k):
+def test_accepted_or_refused(paths, k):
     if missing(k): pytest.skip(f"no {missing(k)} here")
     ways = ("load_waveform", "open_recording", "predict")[: 1 if k.needs == "ffmpeg" or k.rate > 100_000 else 3]  # these take longer
     assert not wrong(k, {name: ask(name, paths[k.slug]) for name in ways})
@@ -36,11 +36,11 @@ def test_by_the_command_alike(paths):
 
 
 @pytest.mark.parametrize("slug", ["M4A AAC", "WEBM Opus", "AAC bare", "WMA"])
-def test_without_ffmpeg_the_way_out_is_told(paths, slug, monkeypatch):
+def test_without_ffmpeg_the_way_out_is_named(paths, slug, monkeypatch):
     if slug not in paths: pytest.skip("no ffmpeg here to make it with")
     monkeypatch.setenv("PATH", "/nowhere")
     refused = ask("predict", paths[slug])
-    assert not refused.heard and "ffmpeg" in refused.reason and "convert" in refused.reason, refused
+    assert not refused.accepted and "ffmpeg" in refused.reason and "convert" in refused.reason, refused
 
 
 @pytest.mark.parametrize("source", [
@@ -52,18 +52,18 @@ def test_what_is_no_recording_is_refused_in_a_sentence(source):
 
 
 def test_open_files_of_every_sort(tmp_path):
-    data, heard = sound(), classifier().predict(io.BytesIO(sound()))
+    data, wanted = sound(), classifier().predict(io.BytesIO(sound()))
     (tmp_path / "clip.wav").write_bytes(data)
     with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive: archive.writestr("clip.wav", data)
     with open(tmp_path / "clip.wav", "rb") as file:
-        assert classifier().predict(file) == heard == classifier().predict(file)  # from its beginning, wherever it was left
-    with open(tmp_path / "clip.wav", "rb", buffering=0) as file: assert classifier().predict(file) == heard
-    with open(tmp_path / "clip.wav", "r+b") as file: assert classifier().predict(file) == heard
-    with zipfile.ZipFile(tmp_path / "clips.zip") as archive, archive.open("clip.wav") as file: assert classifier().predict(file) == heard
+        assert classifier().predict(file) == wanted == classifier().predict(file)  # from its beginning, wherever it was left
+    with open(tmp_path / "clip.wav", "rb", buffering=0) as file: assert classifier().predict(file) == wanted
+    with open(tmp_path / "clip.wav", "r+b") as file: assert classifier().predict(file) == wanted
+    with zipfile.ZipFile(tmp_path / "clips.zip") as archive, archive.open("clip.wav") as file: assert classifier().predict(file) == wanted
     with tempfile.TemporaryFile() as file, tempfile.SpooledTemporaryFile() as small, tempfile.NamedTemporaryFile() as named:
         for place in (file, small, named):
             place.write(data)
-            assert classifier().predict(place) == heard
+            assert classifier().predict(place) == wanted
 
 
 @pytest.mark.parametrize("form", [("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("WAV", "PCM_16")])
@@ -79,7 +79,7 @@ def test_closed_files_are_refused(opened, tmp_path):
     with pytest.raises(AudioError): classifier().predict(file)
 
 
-def test_a_pipe_is_heard_or_refused():
+def test_a_pipe_that_breaks_off_is_refused():
     "What cannot be gone back in"
     reading, writing = os.pipe()
     os.write(writing, sound(seconds=1.0)[:32000])

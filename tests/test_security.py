@@ -22,7 +22,7 @@ from emotion_ser.acoustic import AcousticEncoder
 from emotion_ser.blocks import TunedEncoder, load_upper, save_upper
 from emotion_ser.checkpoint import EncoderError
 from emotion_ser.embed import Encoder
-from emotion_ser.head import EmotionHead, HeadError, load_head, predict_probabilities, save_head
+from emotion_ser.head import EmotionHead, HeadError, load_head, save_head
 from emotion_ser.classifier import EmotionClassifier, bundled_models
 
 SMALL = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7, num_conv_pos_embeddings=16,
@@ -245,7 +245,7 @@ def test_a_head_without_a_digest_is_read_as_before(tmp_path):
     head = EmotionHead(5)
     save_head(head, tmp_path)
     save_file(head.state_dict(), tmp_path / "model.safetensors", dict(labels=json.dumps(head.labels)))
-    assert np.array_equal(predict_probabilities(load_head(tmp_path), np.ones((2, 5))), predict_probabilities(head, np.ones((2, 5))))
+    assert np.array_equal(load_head(tmp_path).predict_proba(np.ones((2, 5))), head.predict_proba(np.ones((2, 5))))
 
 
 def test_the_carried_models_answer_as_before_with_a_digest():

@@ -11,16 +11,17 @@ import pytest
 from conftest import ROOT
 
 from emotion_ser import protocols
-from emotion_ser.core import read_table
+from emotion_ser.core import read_run, read_table, silent
 from emotion_ser.corpus import CorpusError
 from emotion_ser.own import load_corpus
 from emotion_ser.evaluate import interval_groups, interval_text, intervals
 from emotion_ser.head import HeadError
 from emotion_ser.protocols import EvaluationConfig, compare_runs, run_evaluation
+from emotion_ser.splits import default_protocol
 
 RESULTS = ROOT / "nbs/results"
 RECORDED = sorted(RESULTS.rglob("metrics.json"))
-QUIET = dict(report=lambda sentence: None, progress=False)
+QUIET = dict(report=silent, progress=False)
 
 
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: str(file.parent.relative_to(RESULTS)))
@@ -35,17 +36,28 @@ def test_recorded_figures_follow_from_the_recorded_predictions(file):
     assert abs((table.truth == table.prediction).mean() - metrics["accuracy"]) < 1e-9
 
 
+def asked(options):
+    "The options of a command as a configuration has them: name -> text"
+    words, found = options.split(), {}
+    for word, after in zip(words, [*words[1:], "--"]):
+        if word.startswith("--"): found[word[2:].replace("-", "_")] = "True" if after.startswith("--") else after
+    return found
+
+
 def test_every_recorded_run_has_its_command():
-    listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in (RESULTS / "protocols/commands.txt").read_text().splitlines() if not line.startswith("#")}
-    runs = {file.parent.name: json.loads(file.read_text())["command"] for file in RECORDED if file.parent.parent.name == "protocols"}
-    assert set(listed) == set(runs)
-    for name, command in runs.items(): assert all(word in command.split() for word in listed[name].split()), name
+    lines = [line.split(maxsplit=2) for line in (RESULTS / "commands.txt").read_text().splitlines() if not line.startswith("#")]
+    listed = {place: (command, asked(options)) for command, place, options in lines if command != "train"}
+    assert set(listed) == {str(file.parent.relative_to(RESULTS)) for file in RECORDED}
+    for place, (command, options) in listed.items():
+        run = read_run(RESULTS / place)
+        assert run["command"].split()[1] == command, place
+        assert options == {name: str(run["config"][name]) for name in options}, place
 
 
 @pytest.fixture(scope="module")
 def clips(small):
     "Twelve clips of each of the four speakers, three of four emotions"
-    table = load_corpus(str(small), report=lambda sentence: None)
+    table = load_corpus(str(small), report=silent)
     table = table[table.emotion.isin(["happy", "sad", "angry", "calm"])]
     return table.groupby(["actor", "emotion"]).head(3).reset_index(drop=True)
 
@@ -60,15 +72,15 @@ def own(clips, folder, **columns):
 
 
 def evaluated(corpus, out=None, head="lda", **options):
-    "A run with a small grid, and what it told"
-    told = []
+    "A run with a small grid, and what it reported"
+    sentences = []
     config = EvaluationConfig(corpus, head=head, layers="all", pooling="mean", repeats=2, **options)
-    return run_evaluation(config, out, report=told.append, progress=False), told
+    return run_evaluation(config, out, report=sentences.append, progress=False), sentences
 
 
 def test_own_corpora_need_no_protocol(clips, tmp_path):
     table = pd.concat([clips] * 1)
-    named = {"a": (table, dict(speaker="s" + table.actor.astype(str)), "actors", "4 actors"),
+    named = {"a": (table, dict(speaker="s" + table.actor.astype(str)), "actor-kfold", "4 actors"),
              "b": (table, {}, "random", "clips"),
              "c": (table[table.actor < 3], dict(speaker=table.actor[table.actor < 3].tolist()), None, None)}
     for name, (some, columns, protocol, over) in named.items():
@@ -77,17 +89,16 @@ def test_own_corpora_need_no_protocol(clips, tmp_path):
             with pytest.raises(CorpusError, match="speakers"): evaluated(corpus, out)
             assert not out.exists()
             continue
-        run, told = evaluated(corpus, out)
+        run, sentences = evaluated(corpus, out)
         assert run.config.protocol == protocol and f"--protocol {protocol}" in run.metrics["command"]
-        assert any(sentence.startswith(f"protocol {protocol}: ") for sentence in told)
+        assert any(sentence.startswith(f"protocol {protocol}: ") for sentence in sentences)
         assert over in run.metrics["interval_over"].split(",")[0]
     assert any("are not known" in sentence for sentence in evaluated(own(table, tmp_path / "d"))[1])
 
 
 def test_the_sample_is_evaluated_on_emobox(small):
     assert EvaluationConfig(str(small)).protocol is None
-    told = []
-    assert protocols.choose_corpus(EvaluationConfig(str(small)), told.append)[1].protocol == "emobox"
+    assert default_protocol(load_corpus(str(small), report=silent), silent) == "emobox"
 
 
 @pytest.mark.parametrize("labels", [["None", "nan", "NA", "01"], [r"$\frac{$", "=1+1", "a, b", "<b>"]])
@@ -110,10 +121,10 @@ def test_a_figure_that_fails_costs_no_numbers(clips, tmp_path, monkeypatch):
     corpus = own(clips, tmp_path / "corpus", speaker=clips.actor.tolist())
     whole, _ = evaluated(corpus, tmp_path / "run")
     monkeypatch.setattr(protocols, "plot_confusion", lambda *args: 1 / 0)
-    again, told = evaluated(corpus, tmp_path / "run")
+    again, sentences = evaluated(corpus, tmp_path / "run")
     assert again.metrics == whole.metrics and (tmp_path / "run/metrics.json").is_file()
     assert not (tmp_path / "run/confusion_matrix.png").exists() and (tmp_path / "run/reliability.png").is_file()
-    assert any("confusion_matrix.png could not be drawn" in sentence for sentence in told)
+    assert any("confusion_matrix.png could not be drawn" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize("options", [dict(protocol="emobox"), dict(layers="9"), dict(corpus="nowhere")])
@@ -128,11 +139,11 @@ def test_a_run_that_cannot_begin_leaves_nothing(clips, tmp_path, options):
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 
 
-def test_a_label_that_only_one_speaker_has_is_told(clips, tmp_path):
+def test_a_label_that_only_one_speaker_has_is_reported(clips, tmp_path):
     some = clips[(clips.emotion != "sad") | (clips.actor == 2)].reset_index(drop=True)
-    run, told = evaluated(own(some, tmp_path / "corpus", speaker=some.actor.tolist()), protocol="loso")
-    at = next(i for i, sentence in enumerate(told) if "lacks a label" in sentence)
-    assert told[at].endswith(": 1") and told[at + 1].strip().endswith("sad")
+    run, sentences = evaluated(own(some, tmp_path / "corpus", speaker=some.actor.tolist()), protocol="loso")
+    at = next(i for i, sentence in enumerate(sentences) if "lacks a label" in sentence)
+    assert sentences[at].endswith(": 1") and sentences[at + 1].strip().endswith("sad")
     assert np.isfinite([run.metrics["uar"], run.metrics["calibration"]["nll_after"]]).all()
 
 
@@ -152,7 +163,7 @@ def test_intervals_of_one_speaker_are_none_and_can_be_printed(clips):
     assert json.loads(json.dumps(found)) == found and interval_text(*found["uar"]) == "none: one speaker"
 
 
-def test_no_test_and_no_notebook_cites_a_private_tracker():
+def test_no_source_cites_what_a_reader_cannot_find():
     sources = [*ROOT.glob("tests/*.py"), *ROOT.glob("nbs/*.ipynb"), ROOT / "README.md"]
     cites = re.compile(r"\bissue'?s? (#?\d+|closing)|\bissues? \d|closing note", re.I)
     found = [f"{file.name}: {line.strip()[:80]}" for file in sources if file != Path(__file__) for line in islice(open(file), None) if cites.search(line)]
