@@ -83,7 +83,7 @@ def players(
     return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:12px">{row}</div>')
 
 # %% ../nbs/00_data.ipynb #not_speech
-NOT_SPEECH = {  # why a file is no speech clip -> whether that is so, by the facts of its name; the first counts
+NOT_SPEECH = {  # why a file is no speech clip -> whether it is so, by its name; the first counts
     "not a RAVDESS name": lambda clip: clip is None,
     "song": lambda clip: clip["channel"] == 2,
     "video": lambda clip: clip["modality"] != 3}
@@ -120,7 +120,8 @@ def one_per_name(
 ) -> pd.DataFrame:  # sorted by name
     "One row per clip name: the copy that lies highest in the folder. Raises `CorpusError`"
     paths = list(map(Path, manifest.path))
-    table = manifest.assign(name=[path.stem for path in paths], depth=[len(path.parts) for path in paths])
+    names, depths = [path.stem for path in paths], [len(path.parts) for path in paths]
+    table = manifest.assign(name=names, depth=depths)
     sounds = table.drop_duplicates(["name", "sound"])
     several = sounds[sounds.duplicated("name", keep=False)]
     differ = [" and ".join(same.path) for _, same in several.groupby("name")]
@@ -177,7 +178,7 @@ def to_targets(
     emotions,  # [n_clips] labels, for example the column `emotion`
     labels: list[str],  # from `label_names`
 ) -> np.ndarray:  # [n_clips] int, the place of each in `labels`
-    "Labels as the numbers that a network learns. Raises `ValueError` for one that is none of `labels`"
+    "Labels as the numbers that a network learns. Raises `ValueError` for an unknown one"
     return np.array([labels.index(emotion) for emotion in emotions], dtype=int)
 
 # %% ../nbs/00_data.ipynb #split_names

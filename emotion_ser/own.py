@@ -51,10 +51,11 @@ def speak_of_emotions(
     return sum(bool(emotion_words(name)) for name in names) >= max(1, len(names) / 2)
 
 # %% ../nbs/00d_own.ipynb #part
-PART = re.compile(r"((audio|wav|data)[-_ ]*)?(train|dev|devel|val|valid|test|eval|held?[-_ ]?out)"
-                  r"(ing|ation|elopment|opment|idation|uation)?"
-                  r"([-_ ]*(set|data|split|part|clean|other|audio|wav|clip|file)s?|[-_ ]*\d+)*"
-                  r"|(fold|split|cv)[-_ ]*\d+", re.IGNORECASE)  # how authors call the parts of a corpus
+PART = re.compile(  # how authors call the parts of a corpus
+    r"((audio|wav|data)[-_ ]*)?(train|dev|devel|val|valid|test|eval|held?[-_ ]?out)"
+    r"(ing|ation|elopment|opment|idation|uation)?"
+    r"([-_ ]*(set|data|split|part|clean|other|audio|wav|clip|file)s?|[-_ ]*\d+)*"
+    r"|(fold|split|cv)[-_ ]*\d+", re.IGNORECASE)
 
 # %% ../nbs/00d_own.ipynb #mostly_parts
 def mostly_parts(
@@ -146,8 +147,9 @@ def report_empty(
     report,  # called with a sentence
 ):
     "Report first-level folders in which no recording was found: labels that would be missing"
-    there = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    empty = there - {names[0] for names in folders if names}
+    there = {path.name for path in folder.iterdir() if path.is_dir()}
+    visible = {name for name in there if not name.startswith(".")}
+    empty = visible - {names[0] for names in folders if names}
     if empty: report(f"folders without a recording that can be read: {some(empty)}")
 
 # %% ../nbs/00d_own.ipynb #refuse_loose
@@ -168,7 +170,7 @@ def read_tree(
     folder: Path,
     report,  # called with each sentence
 ) -> tuple[list[dict], str]:  # path, emotion and actor of each clip; how the tree was read
-    "The clips of a folder: label/clip, label/speaker/clip or speaker/label/clip. Raises `CorpusError`"
+    "The clips of a folder, laid out as `tree_layout` knows it. Raises `CorpusError`"
     files = audio_files(folder, report)
     folders = [path.relative_to(folder).parts[:-1] for path in files]
     report_empty(folder, folders, report)
@@ -186,13 +188,16 @@ def read_tree(
     return rows, layout
 
 # %% ../nbs/00d_own.ipynb #corpora
-CORPORA = re.compile(r"(emo-?db|emovo|nemo|tess|ravdess|savee|crema-?d|esd|iemocap|msp.*|meld|cafe|shemo"
-                     r"|urdu|subesco|aesdd|emov-?db|jl.?corpus|asvp.*|cmu.?mosei)", re.IGNORECASE)
-SPEAKER = re.compile(r"(actor|speaker|spkr?|subject|subj?|participant|person|patient|session|ses|user|voice"
-                     r"|id|[a-z])?[-_ ]?\d{1,6}([-_ ]?[mf])?", re.IGNORECASE)
+CORPORA = re.compile(
+    r"(emo-?db|emovo|nemo|tess|ravdess|savee|crema-?d|esd|iemocap|msp.*|meld|cafe|shemo|urdu"
+    r"|subesco|aesdd|emov-?db|jl.?corpus|asvp.*|cmu.?mosei)", re.IGNORECASE)
+SPEAKER = re.compile(
+    r"(actor|speaker|spkr?|subject|subj?|participant|person|patient|session|ses|user|voice|id|[a-z])?"
+    r"[-_ ]?\d{1,6}([-_ ]?[mf])?", re.IGNORECASE)
 UNKNOWN = re.compile(r"nan|none|null|n/?a|<na>|unknown|unk|missing|-+|[?]+", re.IGNORECASE)
-GROUP = re.compile(r"(fe)?males?|(wo)?m[ae]n|[mf]|girls?|boys?|child(ren)?|adults?|old|young|normal|strong"
-                   r"|weak|low|medium|high", re.IGNORECASE)
+GROUP = re.compile(
+    r"(fe)?males?|(wo)?m[ae]n|[mf]|girls?|boys?|child(ren)?|adults?|old|young|normal|strong|weak|low"
+    r"|medium|high", re.IGNORECASE)
 
 # %% ../nbs/00d_own.ipynb #name_questions
 NAME_QUESTIONS = [  # what names may be, how many must be, of what; the question
@@ -219,13 +224,14 @@ def question_names(
     what: str,  # `labels` or `speakers`
 ) -> list[str]:  # questions
     "Do the labels, or the speakers, look like something else?"
-    questions = []
+    asked = []
     for pattern, enough, asked_of, question in NAME_QUESTIONS:
         odd = {name for name in names if pattern.fullmatch(name)}
-        if what in asked_of and len(odd) >= enough: questions.append(question.format(some(odd), what))
+        if what in asked_of and len(odd) >= enough:
+            asked.append(question.format(some(odd), what))
     for alike in spelled_alike(names):
-        questions.append(f"{some(alike)} are written almost alike; are they one of the {what}?")
-    return questions
+        asked.append(f"{some(alike)} are written almost alike; are they one of the {what}?")
+    return asked
 
 # %% ../nbs/00d_own.ipynb #labels_of_one_emotion
 def labels_of_one_emotion(
@@ -239,15 +245,16 @@ def labels_of_one_emotion(
 # %% ../nbs/00d_own.ipynb #question_labels
 def question_labels(manifest: pd.DataFrame) -> list[str]:  # questions
     "Are the labels labels?"
-    labels, questions = {*manifest.emotion}, []
-    if all(map(SPEAKER.fullmatch, labels)):
-        questions.append(f"the labels ({some(labels)}) look like speakers or numbers; are they labels?")
-    if len(labels) > 10 and 2 * len(labels) >= len(manifest):
-        questions.append(f"{len(manifest)} clips have {len(labels)} labels ({some(labels)}); are they labels?")
-    if again := labels_of_one_emotion(labels):
-        questions.append(f"several labels speak of one emotion ({some(again)}); is a speaker, "
-                         "or something else, part of the label?")
-    return questions
+    labels, n = {*manifest.emotion}, len(manifest)
+    again = labels_of_one_emotion(labels)
+    table = {  # question -> whether it is asked
+        f"the labels ({some(labels)}) look like speakers or numbers; are they labels?":
+            all(map(SPEAKER.fullmatch, labels)),
+        f"{n} clips have {len(labels)} labels ({some(labels)}); are they labels?":
+            len(labels) > 10 and 2 * len(labels) >= n,
+        f"several labels speak of one emotion ({some(again)}); is a speaker, or something else, "
+        "part of the label?": bool(again)}
+    return [question for question, is_asked in table.items() if is_asked]
 
 # %% ../nbs/00d_own.ipynb #question_files
 def question_files(manifest: pd.DataFrame) -> list[str]:  # questions
@@ -298,7 +305,8 @@ def who_speaks(
 # %% ../nbs/00d_own.ipynb #understood
 def understood(manifest: pd.DataFrame) -> str:
     "What was found: clips, labels, speakers, and how it was read"
-    clips, labels = f"{len(manifest)} clips", f"{manifest.emotion.nunique()} labels: {name_counts(manifest)}"
+    clips = f"{len(manifest)} clips"
+    labels = f"{manifest.emotion.nunique()} labels: {name_counts(manifest)}"
     if "start" in manifest:
         stretches = manifest[["start", "end"]].notna().any(axis=1).sum()
         files = counted(manifest.path.nunique(), "file")
@@ -339,7 +347,7 @@ def questions(manifest: pd.DataFrame) -> list[str]:
 def prepare_folder(
     source: str | Path,  # a folder with one sub-folder per label, or a CSV of path, label, speaker
     report=print,  # called with each sentence
-) -> pd.DataFrame:  # as from `prepare_ravdess`, without what is not known; perhaps with `start` and `end`
+) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too
     "The manifest of your own corpus. Raises `CorpusError`"
     source, report = Path(source), printed(report)
     rows, layout = read_list(source, report) if source.is_file() else read_tree(source, report)

@@ -26,7 +26,7 @@ MOODS = pd.DataFrame({
     "fearful":   [7.0, 0.4, 0.7, 0.35, -0.07, 0.28, 0.77],
     "disgust":   [-2.1, 1.7, -5.6, -0.28, 0.28, 0.07, 0.00],
     "surprised": [6.1, 3.9, 2.8, 0.06, 0.14, 0.04, 0.00]},
-    index=["pitch", "range", "rise", "tempo", "bright", "breath", "tremor"]).T  # the first three in semitones
+    index=["pitch", "range", "rise", "tempo", "bright", "breath", "tremor"]).T  # three in semitones
 SPREAD = pd.Series([1.7, 1.0, 1.6, 0.10, 0.16, 0.08, 0.10],
                    MOODS.columns)  # how far one speaker's mood strays from these
 
@@ -34,12 +34,13 @@ SPREAD = pd.Series([1.7, 1.0, 1.6, 0.10, 0.16, 0.08, 0.10],
 def make_voice(
     rng: np.random.Generator,
     male: bool,  # lower, and with a longer vocal tract
-) -> dict:  # f0 (median pitch, Hz), tract (four formant scales), tempo, bright, breath, and `moods` as in `MOODS`
+) -> dict:  # f0 (median, Hz), tract (four formant scales), tempo, bright, breath, and its own `moods`
     "A synthetic speaker"
     strays = pd.DataFrame(rng.normal(size=MOODS.shape) * SPREAD.values, MOODS.index, MOODS.columns)
     return dict(f0=(115 if male else 205) * 2 ** rng.normal(0, 0.18),
                 tract=(1.0 if male else 1.16) * 2 ** rng.normal(0, [0.14] * 4),
-                tempo=rng.normal(1, 0.12), bright=rng.normal(0.5, 0.25), breath=abs(rng.normal(0.05, 0.10)),
+                tempo=rng.normal(1, 0.12), bright=rng.normal(0.5, 0.25),
+                breath=abs(rng.normal(0.05, 0.10)),
                 moods=MOODS * rng.uniform(0.8, 1.2) + strays)
 
 # %% ../nbs/00a_synthetic.ipynb #_source
@@ -73,7 +74,8 @@ def syllable(
     from scipy.signal import lfilter
     for f, width in zip(np.multiply(VOWELS[vowel], tract), (80, 100, 140, 200)):
         r, angle = np.exp(-np.pi * width / rate), 2 * np.pi * min(f, 0.45 * rate) / rate
-        source = lfilter([1 - 2 * r * np.cos(angle) + r * r], [1, -2 * r * np.cos(angle), r * r], source)
+        turn = 2 * r * np.cos(angle)
+        source = lfilter([1 - turn + r * r], [1, -turn, r * r], source)
     return source * np.sin(np.pi * np.linspace(0.02, 0.98, len(source))) ** 0.5
 
 # %% ../nbs/00a_synthetic.ipynb #clip_mood
@@ -84,7 +86,8 @@ def clip_mood(
 ) -> pd.Series:  # of the columns of `MOODS`
     "What the emotion of one clip does to the voice"
     strength = 1.35 if clip["intensity"] == "strong" else 0.9
-    return voice["moods"].loc[clip["emotion"]] * strength + rng.normal(size=len(SPREAD)) * SPREAD.values * 0.1
+    varied = rng.normal(size=len(SPREAD)) * SPREAD.values * 0.1
+    return voice["moods"].loc[clip["emotion"]] * strength + varied
 
 # %% ../nbs/00a_synthetic.ipynb #intonation
 def intonation(
@@ -95,7 +98,8 @@ def intonation(
 ) -> np.ndarray:  # [n_samples] semitones above the speaker's median pitch
     "How the pitch moves in an utterance"
     t, seconds = np.linspace(0, 1, n_samples), np.arange(n_samples) / rate
-    accents = np.interp(t, np.linspace(0, 1, 7), rng.normal(0, 1, 7)) * (1.2 + np.clip(mood["range"], -0.9, 4))
+    height = 1.2 + np.clip(mood["range"], -0.9, 4)
+    accents = np.interp(t, np.linspace(0, 1, 7), rng.normal(0, 1, 7)) * height
     tremor = np.clip(mood.tremor, 0, 1) * 1.5 * np.sin(2 * np.pi * 6 * seconds)
     return mood.pitch + accents + mood.rise * t**2 + tremor
 
@@ -109,9 +113,10 @@ def utter(
     "One synthetic utterance"
     mood, vowels = clip_mood(rng, voice, clip), SYLLABLES[clip["statement"] - 1]
     tempo = np.clip(voice["tempo"] + mood.tempo, 0.5, 2)
-    sizes = (rate * 0.16 / tempo * rng.uniform(0.8, 1.2, len(vowels))).astype(int)  # samples of each syllable
+    sizes = (rate * 0.16 / tempo * rng.uniform(0.8, 1.2, len(vowels))).astype(int)  # of the syllables
     f0 = voice["f0"] * 2 ** (intonation(rng, mood, sizes.sum(), rate) / 12)
-    source = voice_source(rng, f0, voice["bright"] + mood.bright, max(0, voice["breath"] + mood.breath), rate)
+    breath = max(0, voice["breath"] + mood.breath)
+    source = voice_source(rng, f0, voice["bright"] + mood.bright, breath, rate)
     parts = np.split(source, np.cumsum(sizes)[:-1])
     spoken = [syllable(part, vowel, voice["tract"], rate) for part, vowel in zip(parts, vowels)]
     sound = np.concatenate([np.zeros(rate // 20), *spoken, np.zeros(rate // 20)])
@@ -141,7 +146,7 @@ def make_sample_corpus(
     seed: int = 0,  # the same seed gives the same bytes
     actors: int = 24,  # how many speakers, at most 24
 ) -> Path:  # the folder
-    "The embedded default corpus: synthetic speakers x 60 RAVDESS-named clips, 16 kHz. Raises `CorpusError`"
+    "The default corpus: synthetic speakers x 60 clips, 16 kHz; says nothing of people. Raises `CorpusError`"
     folder, note = Path(folder), dict(corpus=SAMPLE, seed=seed, actors=actors, version=1)
     if not 1 <= actors <= 24: raise CorpusError(f"{actors} actors: RAVDESS's names have room for 1 to 24")
     if read_marker(folder / MARKER) == note: return folder

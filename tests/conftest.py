@@ -1,4 +1,5 @@
 """What the tests share: small synthetic corpora, and the command as a user runs it."""
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from emotion_ser.synthetic import make_sample_corpus
+from emotion_ser.testing import tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; some tests interrupt what they start
@@ -35,6 +37,12 @@ def fails(done, *words, status=1):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ")
     for word in words: assert word in last, last
+
+
+def metrics(folder, without=("seconds",)):
+    "A run's metrics.json, but for what differs from run to run"
+    found = json.loads((folder / "metrics.json").read_text())
+    return {key: value for key, value in found.items() if key not in without}
 
 
 def offline(folder):
@@ -70,6 +78,12 @@ def installed(tmp_path_factory):
 def small(tmp_path_factory):
     "Four synthetic speakers, 240 clips"
     return make_sample_corpus(tmp_path_factory.mktemp("corpora") / "small", seed=7, actors=4)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    "The folder of a wav2vec 2.0 of three small blocks with random weights"
+    return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import emotion_ser, fails
+from conftest import emotion_ser, fails, metrics
 
 from emotion_ser.synthetic import make_sample_corpus
 
@@ -16,11 +16,6 @@ FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png
 
 
 def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-
-
-def metrics(folder, without=("seconds",)):
-    found = json.loads((folder / "metrics.json").read_text())
-    return {key: value for key, value in found.items() if key not in without}
 
 
 def test_two_runs_are_the_same(small, tmp_path):

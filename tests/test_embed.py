@@ -21,36 +21,37 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
-import torch
-from conftest import emotion_ser
+from conftest import emotion_ser, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import fails
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from emotion_ser import embed
-from emotion_ser.corpus import list_recordings, stretch_content
-from emotion_ser.own import load_corpus
+from emotion_ser import clips, store
 from emotion_ser.acoustic import AcousticEncoder
+from emotion_ser.audio import AudioError, content_hash
+from emotion_ser.core import silent
+from emotion_ser.corpus import list_recordings, stretch_content
 from emotion_ser.embed import Encoder, FrozenEncoder
-from emotion_ser.store import StoreError, embed_corpus
-from emotion_ser.audio import AudioError
+from emotion_ser.own import load_corpus
 from emotion_ser.preprocess import load_waveform
+from emotion_ser.scale import RayWorker, ray_engine
+from emotion_ser.store import (
+    EmbeddingJob, StoreError, embed_corpus, local_engine, open_filesystem, read_store, save_manifest, stored_contents,
+    write_shard)
 
 APART = multiprocessing.get_context("forkserver")  # torch and transformers are imported once for all processes
-APART.set_forkserver_preload(["emotion_ser.embed", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
+APART.set_forkserver_preload(["emotion_ser.store", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
 
 
-def frozen(checkpoint, pause=0.0):
-    "The encoder of a folder; it notes the clips it hears and takes `pause` seconds more for each"
+def frozen(tiny, pause=0.0):
+    "The encoder of a folder; it notes the clips it is given and takes `pause` seconds more for each"
     class Noting(Encoder):
-        heard = []
+        encoded = []
 
         def layer_stats(self, waveforms):
-            self.heard.append(len(waveforms))
+            self.encoded.append(len(waveforms))
             time.sleep(pause)
             return super().layer_stats(waveforms)
-    return Noting.from_pretrained(checkpoint, "all", "mean+std+speech", device="cpu")
+    return Noting.from_pretrained(tiny, "all", "mean+std+speech", device="cpu")
 
 
 class Halting(io.FileIO):
@@ -74,17 +75,17 @@ class Quota(io.FileIO):
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # Ray's own
 
 
-def often(): return partial(embed._fill_shelf, every=0.1)
+def often(): return partial(store.fill_store, every=0.1)
 
 
-def apart(talk, manifest, checkpoint, cache, pause=0.0, halting=False):
+def apart(talk, manifest, tiny, cache, pause=0.0, halting=False):
     "What a process of its own does: load, say so, wait for the word, embed, tell what came out"
-    encoder, embed._fill_shelf = frozen(checkpoint, pause), often()
-    if halting: embed.open = Halting
+    encoder, store.fill_store = frozen(tiny, pause), often()
+    if halting: store.open = Halting
     talk.send("ready")
     talk.recv()
     vectors = embed_corpus(manifest, encoder, cache, progress=False, workers=2).vectors
-    talk.send((hashlib.sha256(vectors.tobytes()).hexdigest(), len(encoder.heard)))
+    talk.send((hashlib.sha256(vectors.tobytes()).hexdigest(), len(encoder.encoded)))
 
 
 def start(*args):
@@ -96,35 +97,27 @@ def start(*args):
     return process, ours
 
 
-def shards(cache): return {shard: shard.stat().st_mtime_ns for shard in cache.rglob("*.parquet")}
-def halves(cache): return set(cache.rglob(".writing-*"))
+def shards(cache):
+    "The finished shards, and when each was written"
+    return {shard: shard.stat().st_mtime_ns for shard in cache.rglob("*.parquet") if not shard.parent.name.startswith(".")}
+
+
+def halves(cache): return set(cache.rglob(".writing-*/*.parquet"))
 
 
 def kept(cache):
-    "What is on the shelf, every byte of every shard checked"
+    "What is in the store, every byte of every shard checked"
     return {content for shard in shards(cache) for content in pq.read_table(shard, page_checksum_verification=True)["content"].to_pylist()}
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    "A tiny random wav2vec 2.0"
-    folder = tmp_path_factory.mktemp("encoders") / "tiny"
-    torch.manual_seed(0)
-    with embed._quiet():
-        Wav2Vec2Model(Wav2Vec2Config(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7,
-                                     num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, mask_time_prob=0.0)).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
-    return folder
+def manifest(small): return load_corpus(small, report=silent)
 
 
 @pytest.fixture(scope="module")
-def manifest(small): return load_corpus(small, report=lambda said: None)
-
-
-@pytest.fixture(scope="module")
-def alone(manifest, checkpoint, tmp_path_factory):
+def alone(manifest, tiny, tmp_path_factory):
     "The corpus as an undisturbed run embeds it"
-    return embed_corpus(manifest, frozen(checkpoint), tmp_path_factory.mktemp("alone"), progress=False)
+    return embed_corpus(manifest, frozen(tiny), tmp_path_factory.mktemp("alone"), progress=False)
 
 
 def same(one, other):
@@ -133,11 +126,11 @@ def same(one, other):
     return True
 
 
-def test_killed_ten_times_it_gives_the_same(manifest, checkpoint, alone, tmp_path):
-    moments, cache = random.Random(0), tmp_path / "shelf"
+def test_killed_ten_times_it_gives_the_same(manifest, tiny, alone, tmp_path):
+    moments, cache = random.Random(0), tmp_path / "store"
     for k in range(10):
         whole, half = shards(cache), halves(cache)
-        process, talk = start(manifest, checkpoint, cache, 0.05, k % 2 == 1)
+        process, talk = start(manifest, tiny, cache, 0.05, k % 2 == 1)
         talk.recv()
         talk.send("go")
         while k % 2 and halves(cache) <= half and process.is_alive(): time.sleep(0.005)  # every other one dies while it writes
@@ -148,40 +141,40 @@ def test_killed_ten_times_it_gives_the_same(manifest, checkpoint, alone, tmp_pat
         assert whole.items() <= shards(cache).items() and len(kept(cache)) < len(manifest)
     whole, half, had = shards(cache), halves(cache), kept(cache)
     assert len(whole) >= 5 and len(half) >= 5 and all(left.stat().st_size for left in half)
-    for left in (old := sorted(half)[::2]): os.utime(left, (0, 0))
-    again = embed_corpus(manifest, encoder := frozen(checkpoint), cache, progress=False)
-    assert same(again, alone) and len(encoder.heard) == len(manifest) - len(had)
+    for left in (old := sorted(half)[::2]): os.utime(left.parent, (0, 0))
+    again = embed_corpus(manifest, encoder := frozen(tiny), cache, progress=False)
+    assert same(again, alone) and len(encoder.encoded) == len(manifest) - len(had)
     assert whole.items() <= shards(cache).items() and halves(cache) == half - set(old)
 
 
-def test_two_processes_share_a_cache(manifest, checkpoint, alone, tmp_path):
-    both = [start(manifest, checkpoint, tmp_path / "shelf") for _ in range(2)]
+def test_two_processes_share_a_cache(manifest, tiny, alone, tmp_path):
+    both = [start(manifest, tiny, tmp_path / "store") for _ in range(2)]
     for _, talk in both: talk.recv()
     for _, talk in both: talk.send("go")
-    said = [talk.recv() for _, talk in both]
+    answers = [talk.recv() for _, talk in both]
     for process, _ in both: process.join()
     assert [process.exitcode for process, _ in both] == [0, 0]
-    assert said == [(hashlib.sha256(alone.vectors.tobytes()).hexdigest(), len(manifest))] * 2  # each heard them all: they did work side by side
-    assert kept(tmp_path / "shelf") == set(manifest.content) and len(shards(tmp_path / "shelf")) > 2 and not halves(tmp_path / "shelf")
-    assert same(embed_corpus(manifest, encoder := frozen(checkpoint), tmp_path / "shelf", progress=False), alone) and not encoder.heard
+    assert answers == [(hashlib.sha256(alone.vectors.tobytes()).hexdigest(), len(manifest))] * 2  # each encoded them all: they did work side by side
+    assert kept(tmp_path / "store") == set(manifest.content) and len(shards(tmp_path / "store")) > 2 and not halves(tmp_path / "store")
+    assert same(embed_corpus(manifest, encoder := frozen(tiny), tmp_path / "store", progress=False), alone) and not encoder.encoded
 
 
-def test_a_full_disk_is_told_and_spoils_nothing(small, manifest, checkpoint, alone, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_spoils_nothing(small, manifest, tiny, alone, tmp_path, monkeypatch):
     def mount(*options): return subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)], capture_output=True).returncode == 0
     (disk := tmp_path / "disk").mkdir()
     mounted = os.geteuid() == 0 and mount("size=400k")
-    monkeypatch.setattr(embed, "_fill_shelf", often())
+    monkeypatch.setattr(store, "fill_store", often())
     try:
-        if not mounted: monkeypatch.setattr(embed, "open", Quota, raising=False)
+        if not mounted: monkeypatch.setattr(store, "open", Quota, raising=False)
         with pytest.raises(StoreError, match=r"disk/.*: No space left on device; .* could not be kept, all before them are: make room, or name another place"):
-            embed_corpus(manifest, frozen(checkpoint), disk, progress=False)
+            embed_corpus(manifest, frozen(tiny), disk, progress=False)
         whole, had = shards(disk), kept(disk)
         assert 0 < len(had) < len(manifest) and not halves(disk)
         if mounted: fails(emotion_ser("study", "--corpus", small, "--out", tmp_path / "A", EMOTION_SER_CACHE=str(disk)), "No space left on device", "make room")
         if mounted: assert mount("remount", "size=50m")
-        else: monkeypatch.setattr(embed, "open", open)
-        assert same(embed_corpus(manifest, encoder := frozen(checkpoint), disk, progress=False), alone)
-        assert len(encoder.heard) == len(manifest) - len(had) and whole.items() <= shards(disk).items()
+        else: monkeypatch.setattr(store, "open", open)
+        assert same(embed_corpus(manifest, encoder := frozen(tiny), disk, progress=False), alone)
+        assert len(encoder.encoded) == len(manifest) - len(had) and whole.items() <= shards(disk).items()
     finally:
         if mounted: subprocess.run(["umount", str(disk)], check=True)
 
@@ -224,33 +217,34 @@ def a_worker_killed(cache):
     finally: over.set(); hunter.join()
 
 
-def test_ray_gives_the_same_bits(manifest, checkpoint, alone, ray, patience, tmp_path):
-    by_ray = partial(embed_corpus, manifest[:200], engine="ray", workers=2, progress=False)
-    with a_worker_killed(tmp_path / "shelf") as killed:
-        assert np.array_equal(by_ray(frozen(checkpoint, 0.05), tmp_path / "shelf").vectors, alone.vectors[:200])
-    whole = shards(tmp_path / "shelf")
+def test_ray_gives_the_same_bits(manifest, tiny, alone, ray, patience, tmp_path):
+    by_ray = partial(embed_corpus, manifest[:200], engine=ray_engine(), workers=2, progress=False)
+    with a_worker_killed(tmp_path / "store") as killed:
+        assert np.array_equal(by_ray(frozen(tiny, 0.05), tmp_path / "store").vectors, alone.vectors[:200])
+    whole = shards(tmp_path / "store")
     assert killed and killed[0] < len(whole) - 2, "no worker died in the middle"
-    assert np.array_equal(by_ray(frozen(checkpoint), tmp_path / "shelf").vectors, alone.vectors[:200]) and shards(tmp_path / "shelf") == whole
+    assert np.array_equal(by_ray(frozen(tiny), tmp_path / "store").vectors, alone.vectors[:200]) and shards(tmp_path / "store") == whole
 
 
-def test_ray_says_which_clips_cannot_be_heard(manifest, ray, patience, tmp_path):
+def test_ray_names_the_clips_that_cannot_be_read(manifest, ray, patience, tmp_path):
     (notes := tmp_path / "notes.wav").write_text("not a recording")
-    clips = pd.concat([manifest[:8], pd.DataFrame([dict(path=str(notes), content="notes")]), manifest[8:40]], ignore_index=True)
-    by_ray = partial(embed_corpus, clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, progress=False)
+    rows = pd.concat([manifest[:8], pd.DataFrame([dict(path=str(notes), content="notes")]), manifest[8:40]], ignore_index=True)
+    by_ray = partial(embed_corpus, rows, AcousticEncoder(), tmp_path / "store", engine=ray_engine(), workers=1, progress=False)
     with pytest.raises(AudioError, match=f"{notes}: not audio"): by_ray(on_error="raise")
-    whole, found = shards(tmp_path / "shelf"), by_ray(on_error="skip")
-    assert len(kept(tmp_path / "shelf")) == 40 and shards(tmp_path / "shelf") == whole  # the others were kept
+    whole, found = shards(tmp_path / "store"), by_ray(on_error="skip")
+    assert len(kept(tmp_path / "store")) == 40 and shards(tmp_path / "store") == whole  # the others were kept
     assert list(found.skipped) == [str(notes)] and f"{notes}: not audio" in found.skipped[str(notes)]
-    here = embed_corpus(clips, AcousticEncoder(), tmp_path / "here", on_error="skip", progress=False)
+    here = embed_corpus(rows, AcousticEncoder(), tmp_path / "here", on_error="skip", progress=False)
     assert found.skipped == here.skipped and np.array_equal(found.vectors, here.vectors) and found.manifest.equals(here.manifest)
 
 
-def test_a_worker_tells_of_a_full_disk(manifest, tmp_path, monkeypatch):
+def test_a_worker_reports_a_full_disk(manifest, tmp_path, monkeypatch):
     def full(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(embed, "_put", full)
+    monkeypatch.setattr(store, "put_bytes", full)
     batch = {name: manifest[name].to_numpy()[:2] for name in ("path", "content")}
-    said = embed._RayWorker(AcousticEncoder(), str(tmp_path / "shelf"), "peak", 1.0)(batch)
-    assert said["broken"].all() and all("No space left on device; the last 2 embeddings could not be kept" in reason for reason in said["reason"])
+    report = RayWorker(EmbeddingJob([], AcousticEncoder(), str(tmp_path / "store")))(batch)
+    assert report["broken"].all()
+    assert all("No space left on device; the last 2 embeddings could not be kept" in reason for reason in report["reason"])
 
 
 CHANGED = "changed since the corpus was listed; run the same command again"
@@ -258,99 +252,98 @@ CHANGED = "changed since the corpus was listed; run the same command again"
 
 def replaced(folder, manifest):
     "A manifest of four copies, the second of which was then recorded anew"
-    clips = manifest[:4].assign(path=[str(shutil.copy(path, folder / f"{i}.wav")) for i, path in enumerate(manifest.path[:4])])
+    rows = manifest[:4].assign(path=[str(shutil.copy(path, folder / f"{i}.wav")) for i, path in enumerate(manifest.path[:4])])
     shutil.copy(manifest.path[9], folder / "1.wav")
-    return clips
+    return rows
 
 
 def test_a_file_that_changed_is_not_kept_under_what_it_was(manifest, tmp_path):
-    clips, encoder = replaced(tmp_path, manifest), AcousticEncoder()
-    with pytest.raises(AudioError, match=f"1.wav: {CHANGED}"): embed_corpus(clips, encoder, tmp_path / "shelf", progress=False, workers=1)
-    found = embed_corpus(clips, encoder, tmp_path / "shelf", on_error="skip", progress=False)
-    assert list(found.skipped) == [clips.path[1]] and clips.content[1] not in kept(tmp_path / "shelf")
+    rows, encoder = replaced(tmp_path, manifest), AcousticEncoder()
+    with pytest.raises(AudioError, match=f"1.wav: {CHANGED}"): embed_corpus(rows, encoder, tmp_path / "store", progress=False, workers=1)
+    found = embed_corpus(rows, encoder, tmp_path / "store", on_error="skip", progress=False)
+    assert list(found.skipped) == [rows.path[1]] and rows.content[1] not in kept(tmp_path / "store")
     listed = list_recordings(tmp_path)  # the same command again
-    again = embed_corpus(listed, encoder, tmp_path / "shelf", progress=False)
+    again = embed_corpus(listed, encoder, tmp_path / "store", progress=False)
     assert not again.skipped and np.array_equal(again.vectors[1], encoder(load_waveform(manifest.path[9])))
 
 
 def test_a_file_that_changes_while_it_is_decoded(manifest, tmp_path, monkeypatch):
-    clips, decode = manifest[:1].assign(path=shutil.copy(manifest.path[0], tmp_path / "0.wav")), embed.load_waveform
+    one, decode = manifest[:1].assign(path=shutil.copy(manifest.path[0], tmp_path / "0.wav")), clips.load_waveform
 
     def slow(file, **options):
         waveform = decode(file, **options)
         with open(tmp_path / "0.wav", "r+b") as other: other.seek(3000); other.write(b"other")
         return waveform
-    monkeypatch.setattr(embed, "load_waveform", slow)
-    with pytest.raises(AudioError, match=CHANGED): embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", progress=False)
+    monkeypatch.setattr(clips, "load_waveform", slow)
+    with pytest.raises(AudioError, match=CHANGED): embed_corpus(one, AcousticEncoder(), tmp_path / "store", progress=False)
 
 
 def test_a_store_is_asked_again(manifest, tmp_path):
-    store = embed._store("memory://talks")[0]
-    for i, path in enumerate(manifest.path[:3]): store.pipe_file(f"/talks{tmp_path}/{i}.wav", Path(path).read_bytes())
-    clips = list_recordings(f"memory://talks{tmp_path}")
-    store.pipe_file(f"/talks{tmp_path}/1.wav", Path(manifest.path[9]).read_bytes())
-    found = embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", on_error="skip", progress=False)
+    files = open_filesystem("memory://talks")[0]
+    for i, path in enumerate(manifest.path[:3]): files.pipe_file(f"/talks{tmp_path}/{i}.wav", Path(path).read_bytes())
+    listed = list_recordings(f"memory://talks{tmp_path}")
+    files.pipe_file(f"/talks{tmp_path}/1.wav", Path(manifest.path[9]).read_bytes())
+    found = embed_corpus(listed, AcousticEncoder(), tmp_path / "store", on_error="skip", progress=False)
     assert [(Path(path).name, CHANGED in reason) for path, reason in found.skipped.items()] == [("1.wav", True)]
-    store.rm(f"/talks{tmp_path}", recursive=True)
+    files.rm(f"/talks{tmp_path}", recursive=True)
 
 
 def stretches(folder, manifest):
     "A dialogue of eight clips as a manifest of stretches, and the waveforms that they were"
     sounds = [sf.read(path, dtype="float32")[0] for path in manifest.path[:8]]
     sf.write(folder / "dialogue.wav", np.concatenate(sounds), 16000, subtype="FLOAT")
-    with open(folder / "dialogue.wav", "rb") as file: whole = embed.content_hash(file)
+    with open(folder / "dialogue.wav", "rb") as file: whole = content_hash(file)
     ends = np.cumsum([len(sound) for sound in sounds]) / 16000
     starts = [np.nan, *ends[:-1]]
     contents = [stretch_content(whole, *times) for times in zip(starts, ends)]
     return pd.DataFrame(dict(path=str(folder / "dialogue.wav"), content=contents, start=starts, end=ends)), sounds
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", [local_engine, ray_engine()], ids=["local", "ray"])
 def test_stretches_of_a_recording_have_embeddings_of_their_own(engine, manifest, tmp_path, request, monkeypatch):
-    if engine == "ray": request.getfixturevalue("ray"), request.getfixturevalue("patience")
-    (clips, sounds), encoder = stretches(tmp_path, manifest), AcousticEncoder()
-    apart = pd.concat([clips, clips[:1].assign(start=500.0, end=501.0, content="beyond"), manifest[:1]], ignore_index=True)  # and one that is a file
-    found = embed_corpus(apart, encoder, tmp_path / "shelf", on_error="skip", progress=False, engine=engine, workers=1)
+    if engine is not local_engine: request.getfixturevalue("ray"), request.getfixturevalue("patience")
+    (rows, sounds), encoder = stretches(tmp_path, manifest), AcousticEncoder()
+    apart = pd.concat([rows, rows[:1].assign(start=500.0, end=501.0, content="beyond"), manifest[:1]], ignore_index=True)  # and one that is a file
+    found = embed_corpus(apart, encoder, tmp_path / "store", on_error="skip", progress=False, engine=engine, workers=1)
     assert np.array_equal(found.vectors, np.stack([encoder(load_waveform((s, 16000))) for s in [*sounds, sounds[0]]]))
-    assert list(found.skipped) == [f"{clips.path[0]}, 500 s to 501 s"] and "no stretch from 500 to 501 s" in str(found.skipped)
-    table = pd.read_parquet(embed.save_manifest(apart, found, tmp_path / "shelf"))
-    assert table.problem.notna().tolist() == [False] * 8 + [True, False] and table.end[:8].tolist() == clips.end.tolist()
+    assert list(found.skipped) == [f"{rows.path[0]}, 500 s to 501 s"] and "no stretch from 500 to 501 s" in str(found.skipped)
+    table = pd.read_parquet(save_manifest(apart, found, tmp_path / "store"))
+    assert table.problem.notna().tolist() == [False] * 8 + [True, False] and table.end[:8].tolist() == rows.end.tolist()
 
 
 def test_a_recording_that_changed_spoils_its_stretches(manifest, tmp_path):
-    (clips, _), encoder = stretches(tmp_path, manifest), AcousticEncoder()
-    embed_corpus(clips[:4], encoder, tmp_path / "shelf", progress=False)
+    (rows, _), encoder = stretches(tmp_path, manifest), AcousticEncoder()
+    embed_corpus(rows[:4], encoder, tmp_path / "store", progress=False)
     os.utime(tmp_path / "dialogue.wav", (0, 0))  # an old file, as far as anybody can see
     with open(tmp_path / "dialogue.wav", "r+b") as file: file.seek(9000); file.write(b"cut again")
     os.utime(tmp_path / "dialogue.wav", (0, 0))
-    with pytest.raises(AudioError, match=CHANGED): embed_corpus(clips, encoder, tmp_path / "shelf", progress=False)
-    assert len(kept(tmp_path / "shelf")) == 4
+    with pytest.raises(AudioError, match=CHANGED): embed_corpus(rows, encoder, tmp_path / "store", progress=False)
+    assert len(kept(tmp_path / "store")) == 4
 
 
 def test_a_long_recording_is_not_hashed_for_each_stretch(manifest, tmp_path, monkeypatch):
-    (clips, _), hashed, encoder = stretches(tmp_path, manifest), [], AcousticEncoder()
-    real, now = embed.content_hash, time.time
-    monkeypatch.setattr(embed, "content_hash", lambda file: hashed.append(file.name) or real(file))
-    embed_corpus(clips[:4], encoder, tmp_path / "shelf", progress=False)
+    (rows, _), hashed, encoder = stretches(tmp_path, manifest), [], AcousticEncoder()
+    real, now = clips.content_hash, time.time
+    monkeypatch.setattr(clips, "content_hash", lambda file: hashed.append(file.name) or real(file))
+    embed_corpus(rows[:4], encoder, tmp_path / "store", progress=False)
     assert len(hashed) == 4  # just written: who knows what else happens to it
-    monkeypatch.setattr(embed.time, "time", lambda: now() + 60)
-    embed_corpus(clips, encoder, tmp_path / "shelf", progress=False, workers=1)
+    monkeypatch.setattr(clips.time, "time", lambda: now() + 60)
+    embed_corpus(rows, encoder, tmp_path / "store", progress=False, workers=1)
     assert len(hashed) == 5
 
 
 def test_ray_refuses_what_changed(manifest, ray, patience, tmp_path):
-    clips = replaced(tmp_path, manifest)
-    found = embed_corpus(clips, AcousticEncoder(), tmp_path / "shelf", engine="ray", workers=1, on_error="skip", progress=False)
-    assert list(found.skipped) == [clips.path[1]] and CHANGED in found.skipped[clips.path[1]] and len(kept(tmp_path / "shelf")) == 3
+    rows = replaced(tmp_path, manifest)
+    found = embed_corpus(rows, AcousticEncoder(), tmp_path / "store", engine=ray_engine(), workers=1, on_error="skip", progress=False)
+    assert list(found.skipped) == [rows.path[1]] and CHANGED in found.skipped[rows.path[1]] and len(kept(tmp_path / "store")) == 3
 
 
 def test_an_unknown_engine_or_place(manifest, tmp_path):
-    clips, encoder = manifest[:2], AcousticEncoder()
-    with pytest.raises(ValueError, match="spark.*local, ray"): embed_corpus(clips, encoder, tmp_path / "shelf", engine="spark")
-    with pytest.raises(ValueError, match="ray://far:10001.*engine ray"): embed_corpus(clips, encoder, tmp_path / "shelf", address="ray://far:10001")
+    few, encoder = manifest[:2], AcousticEncoder()
+    with pytest.raises(ValueError, match="local_engine.*ray_engine.*not 'spark'"): embed_corpus(few, encoder, tmp_path / "store", engine="spark")
     (tmp_path / "taken").write_text("")
-    with pytest.raises(StoreError, match="taken/below.*cannot be made.*choose another place"): embed_corpus(clips, encoder, tmp_path / "taken/below", progress=False)
-    assert not (tmp_path / "shelf").exists()
+    with pytest.raises(StoreError, match="taken/below.*cannot be made.*choose another place"): embed_corpus(few, encoder, tmp_path / "taken/below", progress=False)
+    assert not (tmp_path / "store").exists()
 
 
 class Any(FrozenEncoder):
@@ -359,16 +352,16 @@ class Any(FrozenEncoder):
 
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.integers(0, 3), st.integers(1, 5), st.integers(1, 6), st.sampled_from(Encoder.poolings), st.booleans(), st.integers(0, 2**16))
-def test_a_shelf_gives_back_the_very_bits(data, n_layers, width, n_clips, pooling, folder, seed):
+def test_a_store_gives_back_the_very_bits(data, n_layers, width, n_clips, pooling, folder, seed):
     layers = data.draw(st.lists(st.integers(0, n_layers), min_size=1, unique=True))
     rows = data.draw(st.lists(st.integers(0, n_clips - 1), min_size=1, max_size=9))
     encoder, rng = Any("any", n_layers, width, layers, pooling), np.random.default_rng(seed)
     stats = rng.integers(0, 2**32, (n_clips, encoder.top + 1, 4, width), np.uint32).view(np.float32)  # any bits at all, so NaNs of every kind
     stats[rng.random(stats.shape) < 0.3] = rng.choice(np.float32([np.nan, np.inf, -np.inf, -0.0, 1e-45]))
     with tempfile.TemporaryDirectory() as place:
-        shelf, cut = place if folder else f"memory://{Path(place).name}", data.draw(st.integers(0, n_clips))
+        where, cut = place if folder else f"memory://{Path(place).name}", data.draw(st.integers(0, n_clips))
         for part in (range(cut), range(cut, n_clips)):
-            if part: embed._write_shard(shelf, {f"c{i}": (f"{i}.wav", stats[i]) for i in part}, encoder)
-        index = embed._on_shelf(shelf, encoder)
+            if part: write_shard(where, {f"c{i}": (f"{i}.wav", stats[i]) for i in part}, encoder)
+        index = stored_contents(where, encoder)
         assert sorted(index) == [f"c{i}" for i in range(n_clips)]
-        assert embed._take(index, [f"c{i}" for i in rows], encoder, shelf).tobytes() == encoder.select(stats)[rows].tobytes()
+        assert read_store(index, [f"c{i}" for i in rows], encoder, where).tobytes() == encoder.select(stats)[rows].tobytes()

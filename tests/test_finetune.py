@@ -6,28 +6,22 @@ import sys
 import time
 
 import pytest
-import torch
-from conftest import emotion_ser
+from conftest import emotion_ser, fails, metrics
 from safetensors.torch import load_file
-from test_cli import fails, metrics
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+from emotion_ser.testing import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     "A Whisper of two small blocks with random weights"
-    place = tmp_path_factory.mktemp("encoders") / "tiny"
-    torch.manual_seed(0)
-    WhisperModel(WhisperConfig(d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, decoder_layers=0,
-                               decoder_attention_heads=2, decoder_ffn_dim=8, vocab_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-                               decoder_start_token_id=1)).save_pretrained(place)
-    WhisperFeatureExtractor().save_pretrained(place)
-    return place
+    return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny", "whisper", width=32, n_layers=2)
 
 
 def test_a_killed_run_resumes(small, tiny, tmp_path, own_cache):
-    "Killed while below is heard, and again between epochs; the end is that of a run nobody disturbed"
-    command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", small, "--encoder", tiny, "--finetune", "1", "--protocol", "actors", "--out"]
+    "Killed while the frozen layers are computed, and again between epochs; the end is that of a run nobody disturbed"
+    command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", small, "--encoder", tiny, "--finetune", "1",
+               "--protocol", "actor-holdout", "--out"]
 
     def killed_when(there):
         victim = subprocess.Popen([*map(str, command), str(tmp_path / "A")], stderr=subprocess.DEVNULL, start_new_session=True)
@@ -35,29 +29,29 @@ def test_a_killed_run_resumes(small, tiny, tmp_path, own_cache):
         os.killpg(victim.pid, signal.SIGKILL)
         assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
 
-    heard = lambda: set(own_cache.rglob("*-below1/[!.]*.safetensors"))
+    computed = lambda: set(own_cache.rglob("*-below1/[!.]*.safetensors"))
     point = tmp_path / "A/tuning.safetensors"
-    killed_when(lambda: len(heard()) > 20)
-    kept = {clip: clip.stat().st_mtime_ns for clip in heard()}
+    killed_when(lambda: len(computed()) > 20)
+    kept = {clip: clip.stat().st_mtime_ns for clip in computed()}
     killed_when(point.exists)
     done = emotion_ser(*command[3:], tmp_path / "A", check=True)
     assert "top 1 blocks fine-tuned" in done.stdout
-    assert kept.items() <= {clip: clip.stat().st_mtime_ns for clip in heard()}.items()
+    assert kept.items() <= {clip: clip.stat().st_mtime_ns for clip in computed()}.items()
     assert not point.exists()
     emotion_ser(*command[3:], tmp_path / "B", check=True, EMOTION_SER_CACHE=str(tmp_path / "undisturbed"))
     assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
     for name in ("history.csv", "predictions.csv", "model/model.safetensors", "model/encoder.safetensors"):
         assert (tmp_path / "A" / name).read_bytes() == (tmp_path / "B" / name).read_bytes(), name
 
-    moved, whole = load_file(tmp_path / "A/model/encoder.safetensors"), load_file(tiny / "model.safetensors")
+    learned, whole = load_file(tmp_path / "A/model/encoder.safetensors"), load_file(tiny / "model.safetensors")
     blocks = {key.split("encoder.layers.")[1]: t for key, t in whole.items() if "encoder.layers." in key}
-    assert {key for key in moved if key.startswith("blocks.")} == {f"blocks.0{key[1:]}" for key in blocks if key[0] == "1"}  # the upper one alone
-    said = emotion_ser("predict", next(small.rglob("*.wav")), "--model", tmp_path / "A/model", "--encoder-path", tiny, "--format", "jsonl", check=True)
-    assert '"label"' in said.stdout
+    assert {key for key in learned if key.startswith("blocks.")} == {f"blocks.0{key[1:]}" for key in blocks if key[0] == "1"}  # the upper one alone
+    done = emotion_ser("predict", next(small.rglob("*.wav")), "--model", tmp_path / "A/model", "--encoder-path", tiny, "--format", "jsonl", check=True)
+    assert '"label"' in done.stdout
 
 
 def test_what_does_not_go_together(small, tiny):
     fails(emotion_ser("study", "--corpus", small, "--finetune", 1), "acoustic encoder has no blocks")
     fails(emotion_ser("study", "--corpus", small, "--encoder", tiny, "--finetune", 3), "has 1 to 2")
-    fails(emotion_ser("evaluate", "--corpus", small, "--encoder", tiny, "--finetune", 1, "--head", "lda"), "tuned, committee")
+    fails(emotion_ser("evaluate", "--corpus", small, "--encoder", tiny, "--finetune", 1, "--head", "lda"), "tuned, ensemble")
     fails(emotion_ser("study", "--corpus", small, "--encoder", tiny, "--finetune", 0), "--finetune", status=2)
