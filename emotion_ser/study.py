@@ -23,7 +23,8 @@ from .acoustic import load_encoder
 from .store import Embeddings, embed_corpus
 from .head import EmotionHead, save_head
 from .train import RECIPES, Recipe, plot_learning_curves, train_head
-from .blocks import States, TunedEncoder, UPPER_FILE, embed_states, save_upper
+from .blocks import TunedEncoder, UPPER_FILE, save_upper
+from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune
 from .evaluate import evaluate_predictions, plot_confusion
 from emotion_ser.runs import (

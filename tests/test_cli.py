@@ -1,5 +1,4 @@
 """The command as a user runs it: results, repeatability, interruption, and every failure in one line."""
-import json
 import os
 import shutil
 import signal
