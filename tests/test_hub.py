@@ -5,21 +5,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import torch
 from conftest import emotion_ser
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from emotion_ser.checkpoint import DEFAULT_ENCODER, REVISIONS
+from emotion_ser.testing import tiny_checkpoint
 
 
 @pytest.fixture
 def hub(tmp_path):
     "A hub that holds a tiny random checkpoint under the default encoder's name, and notes what it is asked for"
-    torch.manual_seed(0)
-    small = Wav2Vec2Config(hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, num_conv_pos_embeddings=16,
-                           num_conv_pos_embedding_groups=4, conv_dim=(32,) * 7)
-    Wav2Vec2Model(small).save_pretrained(tmp_path / "checkpoint")
-    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "checkpoint")
+    tiny_checkpoint(tmp_path / "checkpoint", n_layers=2)
     asked = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -51,7 +46,7 @@ def hub(tmp_path):
 def test_the_default_encoder_is_fetched_at_its_pinned_revision(hub, small, tmp_path):
     url, asked = hub
     env = dict(HF_ENDPOINT=url, HF_HOME=str(tmp_path / "hf"), HF_HUB_DISABLE_XET="1", HF_HUB_OFFLINE="0")
-    command = ("study", "--corpus", small, "--encoder", DEFAULT_ENCODER, "--emotions", "happy,sad", "--recipe", "seed", "--out", tmp_path / "A")
+    command = ("study", "--corpus", small, "--encoder", DEFAULT_ENCODER, "--emotions", "happy,sad", "--recipe", "baseline", "--out", tmp_path / "A")
     emotion_ser(*command, check=True, **env)
     found = json.loads((tmp_path / "A/metrics.json").read_text())
     assert (found["encoder"], found["embedding_size"]) == (DEFAULT_ENCODER, 48)

@@ -18,9 +18,9 @@ encoder = pytest.mark.skipif("EMOTION_SER_ENCODER" not in os.environ, reason="EM
 
 @pytest.fixture(scope="module")
 def manifest():
-    said = []
-    found = load_corpus("ravdess", report=said.append)
-    twins, understood = said
+    reported = []
+    found = load_corpus("ravdess", report=reported.append)
+    twins, understood = reported
     assert twins == "03-01-03-01-02-01-07 and 03-01-03-01-02-02-07 are the same recording: kept on one side of every split"
     assert understood.startswith("understood: 1440 clips; 8 labels: neutral 96, calm 192") and "24 speakers" in understood
     assert (found["sound"] == found.content).all()  # no other two have the same samples
@@ -36,17 +36,17 @@ def test_the_corpus_is_whole(manifest):
 
 
 @corpus
-def test_the_splits_are_the_seeds(manifest):
+def test_the_splits_are_those_of_the_baseline(manifest):
     split = make_split(manifest, "random")
     assert [len(rows) for rows in split.parts.values()] == [1008, 216, 216]
     twins = np.flatnonzero(manifest.duplicated("content", keep=False))
     assert len(twins) == 2 and set(twins) <= set(split.train)
-    assert [manifest.actor.iloc[rows].nunique() for rows in make_split(manifest, "actors").parts.values()] == [16, 4, 4]
+    assert [manifest.actor.iloc[rows].nunique() for rows in make_split(manifest, "actor-holdout").parts.values()] == [16, 4, 4]
 
 
 @corpus
 @encoder
-def test_a_real_encoder_hears_a_few_clips(manifest, tmp_path):
+def test_a_real_encoder_embeds_a_few_clips(manifest, tmp_path):
     few = manifest[(manifest.actor == 1) & (manifest.statement == 1)].drop_duplicates("emotion").reset_index(drop=True)
     everything = Encoder.from_pretrained(os.environ["EMOTION_SER_ENCODER"], "all", "mean+std", device="cpu")
     x = embed_corpus(few, everything, tmp_path / "cache", progress=False).vectors

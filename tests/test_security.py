@@ -14,30 +14,18 @@ from conftest import ROOT, offline
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Model
+from transformers import Wav2Vec2ForCTC
 
-from emotion_ser import embed
-from emotion_ser.audio import AudioError
 from emotion_ser.acoustic import AcousticEncoder
+from emotion_ser.audio import AudioError
 from emotion_ser.blocks import TunedEncoder, load_upper, save_upper
-from emotion_ser.checkpoint import EncoderError
+from emotion_ser.checkpoint import EncoderError, quiet_transformers
+from emotion_ser.classifier import EmotionClassifier, bundled_models
 from emotion_ser.embed import Encoder
 from emotion_ser.head import EmotionHead, HeadError, load_head, save_head
-from emotion_ser.classifier import EmotionClassifier, bundled_models
+from emotion_ser.testing import tiny_config
 
-SMALL = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7, num_conv_pos_embeddings=16,
-             num_conv_pos_embedding_groups=4, mask_time_prob=0.0)
 NOISE = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    "A tiny random wav2vec 2.0"
-    folder = tmp_path_factory.mktemp("encoders") / "tiny"
-    torch.manual_seed(0)
-    with embed._quiet(): Wav2Vec2Model(Wav2Vec2Config(**SMALL)).eval().save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
-    return folder
 
 
 def vector(folder): return Encoder.from_pretrained(folder, "all", "mean+std+speech", device="cpu")(NOISE)
@@ -83,8 +71,8 @@ KINDS = ("config", "known config", "extractor", "known extractor", "processor", 
 YES = "y\n" * 50
 
 
-def says_yes(folder, *command):
-    "Run a command to which somebody says yes, whatever it asks; no network"
+def answered_yes(folder, *command):
+    "Run a command to which somebody answers yes, whatever it asks; no network"
     done = subprocess.run([sys.executable, *command], input=YES, text=True, capture_output=True, timeout=300, cwd=ROOT,
                           env={**os.environ, **offline(folder), "HF_HOME": str(folder / "hf"), "HF_MODULES_CACHE": str(folder / "modules")})
     return done.returncode, done.stdout, done.stderr
@@ -93,15 +81,15 @@ def says_yes(folder, *command):
 def test_no_code_of_a_checkpoint_runs(tiny, tmp_path):
     marker, folders = tmp_path / "ran", {}
     for kind in KINDS: folders[kind] = str(trapped(tiny, tmp_path / kind.replace(" ", "_"), marker, kind))
-    tries = ("import json, sys, warnings; from emotion_ser.embed import *\nfor kind, folder in json.loads(sys.argv[1]).items():\n"
+    tries = ("import json, sys; from emotion_ser.checkpoint import EncoderError; from emotion_ser.embed import Encoder\nfor kind, folder in json.loads(sys.argv[1]).items():\n"
              "    try: Encoder.from_pretrained(folder, device='cpu'); print(kind, '| loaded')\n    except EncoderError as error: print(kind, '|', error)")
-    code, out, err = says_yes(tmp_path, "-c", tries, json.dumps(folders))
+    code, out, err = answered_yes(tmp_path, "-c", tries, json.dumps(folders))
     assert not marker.exists() and code == 0, out + err
-    said = dict(line.split(" | ") for line in out.splitlines())
-    assert set(said) == set(KINDS) and "[y/N]" not in out + err
-    assert all(folders[kind] in said[kind] for kind in KINDS)  # names the folder: none was loaded
-    assert all("none is ever run here" in said[kind] for kind in KINDS if "pickle" not in kind)
-    assert all("it was not run" in said[kind] for kind in KINDS if "pickle" in kind)
+    answers = dict(line.split(" | ") for line in out.splitlines())
+    assert set(answers) == set(KINDS) and "[y/N]" not in out + err
+    assert all(folders[kind] in answers[kind] for kind in KINDS)  # names the folder: none was loaded
+    assert all("none is ever run here" in answers[kind] for kind in KINDS if "pickle" not in kind)
+    assert all("it was not run" in answers[kind] for kind in KINDS if "pickle" in kind)
 
 
 @pytest.mark.parametrize("kind", ["config", "extractor", "pickle"])
@@ -111,7 +99,7 @@ def test_nor_at_the_shell(kind, tiny, small, tmp_path):
     model = save_head(EmotionHead(96), tmp_path / "model", encoder=str(evil), layers="last", pooling="mean+std")
     commands = [("predict", clip, "--model", model), ("embed", small, "--encoder", evil, "--out", tmp_path / "cache"), ("study", "--corpus", small, "--encoder", evil)]
     for command in commands if kind == "config" else commands[:1]:
-        code, out, err = says_yes(tmp_path, "-m", "emotion_ser", *map(str, command))
+        code, out, err = answered_yes(tmp_path, "-m", "emotion_ser", *map(str, command))
         assert not marker.exists() and code != 0 and str(evil) in err and "[y/N]" not in out + err and "Traceback" not in err, (command, out, err)
 
 
@@ -155,7 +143,7 @@ def test_the_hub_s_old_format_gives_the_same(tiny, tmp_path):
     "A pickle, keys below `wav2vec2.`, weight norm as `weight_g` and `weight_v`: as facebook/wav2vec2-base was released"
     old = shutil.copytree(tiny, tmp_path / "old")
     changed(old / "config.json", architectures=["Wav2Vec2ForPreTraining"])
-    with embed._quiet(): keys = Wav2Vec2ForCTC(Wav2Vec2Config(**SMALL, vocab_size=9)).state_dict().keys()
+    with quiet_transformers(): keys = Wav2Vec2ForCTC(tiny_config()).state_dict().keys()
     assert any(key.startswith("wav2vec2.") for key in keys)  # the prefix that models with a head have
     renamed = {"wav2vec2." + key.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1", "weight_v"): tensor
                for key, tensor in load_file(old / "model.safetensors").items()}
@@ -163,16 +151,16 @@ def test_the_hub_s_old_format_gives_the_same(tiny, tmp_path):
     (old / "model.safetensors").unlink()
     for zipped in (True, False):  # torch's format since 1.6, and that before it
         torch.save(renamed, old / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
-        with pytest.warns(UserWarning, match="its weights are a pickle, pytorch_model.bin; they were read as numbers alone") as told: read = vector(old)
-        assert len(told) == 1 and np.array_equal(read, vector(tiny))
+        with pytest.warns(UserWarning, match="its weights are a pickle, pytorch_model.bin; they were read as numbers alone") as warned: read = vector(old)
+        assert len(warned) == 1 and np.array_equal(read, vector(tiny))
     torch.save(dict(renamed, epoch=3), old / "pytorch_model.bin")
     with pytest.warns(UserWarning), pytest.raises(EncoderError, match="holds other things than weights"): vector(old)
 
 
-def test_a_pickle_is_told_in_one_line(tiny, small, tmp_path):
+def test_a_pickle_is_reported_in_one_line(tiny, small, tmp_path):
     old = shutil.copytree(tiny, tmp_path / "old")
     torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin")
-    names = lambda folder: says_yes(tmp_path, "-m", "emotion_ser", "embed", str(small / "Actor_01"), "--encoder", str(folder), "--out", str(tmp_path / "cache"))
+    names = lambda folder: answered_yes(tmp_path, "-m", "emotion_ser", "embed", str(small / "Actor_01"), "--encoder", str(folder), "--out", str(tmp_path / "cache"))
     code, out, err = names(old)
     assert code == 0 and "pickle" not in err  # there are safetensors: the pickle is not read
     (old / "model.safetensors").unlink()
@@ -248,10 +236,10 @@ def test_a_head_without_a_digest_is_read_as_before(tmp_path):
     assert np.array_equal(load_head(tmp_path).predict_proba(np.ones((2, 5))), head.predict_proba(np.ones((2, 5))))
 
 
-def test_the_carried_models_answer_as_before_with_a_digest():
+def test_the_bundled_models_answer_as_before_with_a_digest():
     clip = (np.sin(np.arange(32_000) / 20) * np.random.default_rng(0).random(32_000), 16_000)
-    said = EmotionClassifier.from_pretrained("acoustic").predict(clip)
-    assert abs(sum(said.probabilities.values()) - 1) < 1e-9
+    prediction = EmotionClassifier.from_pretrained("acoustic").predict(clip)
+    assert abs(sum(prediction.probabilities.values()) - 1) < 1e-9
 
 
 @pytest.mark.parametrize("lacking", ["onnx", "onnxruntime"])
