@@ -21,17 +21,17 @@ def pitch(
     waveform: torch.Tensor,  # [n_samples] at 16 kHz
     low: float = 60.0,  # Hz
     high: float = 500.0,  # Hz
-) -> tuple[torch.Tensor, torch.Tensor]:  # f0 in Hz [n_frames], how periodic each frame is, 0 to 1 [n_frames]
-    "Fundamental frequency by normalised autocorrelation (Rabiner 1977), shortest lag within 10% of the best"
+) -> tuple[torch.Tensor, torch.Tensor]:  # f0 in Hz, how periodic (0 to 1), both [n_frames]
+    "Fundamental frequency by normalised autocorrelation (Rabiner 1977): shortest good lag"
     frames = frame(waveform, 640) * torch.hann_window(640)
     window = torch.fft.irfft(torch.fft.rfft(torch.hann_window(640), 2048).abs() ** 2)[:640]
     r = torch.fft.irfft(torch.fft.rfft(frames, 2048).abs() ** 2)[:, :640]
     r = r / (r[:, :1] + 1e-9) * (window[0] / window.clamp(min=1e-3))
     first, last = int(SAMPLING_RATE / high), int(SAMPLING_RATE / low)
-    peaks = (r[:, first:last] >= r[:, first - 1:last - 1]) & (r[:, first:last] >= r[:, first + 1:last + 1])
-    r = r[:, first:last].where(peaks, torch.zeros(()))
+    before, at, after = r[:, first - 1:last - 1], r[:, first:last], r[:, first + 1:last + 1]
+    r = at.where((at >= before) & (at >= after), torch.zeros(()))  # its peaks
     best = r.max(dim=1).values
-    lag = (r >= 0.9 * best[:, None]).float().argmax(dim=1) + first
+    lag = (r >= 0.9 * best[:, None]).float().argmax(dim=1) + first  # within 10% of the best
     return SAMPLING_RATE / lag, best.clamp(0, 1)
 
 # %% ../nbs/02a_acoustic.ipynb #_chroma_map
@@ -55,7 +55,7 @@ def chroma(
 # %% ../nbs/02a_acoustic.ipynb #spectral_shape
 def spectral_shape(
     power: torch.Tensor,  # [257, n_frames] of a 512-point spectrum
-) -> torch.Tensor:  # [5, n_frames]: centroid, bandwidth, 85% roll-off (kHz), flatness (0 to 1), flux
+) -> torch.Tensor:  # [5, n_frames]: centroid, bandwidth, 85% roll-off (kHz), flatness, flux
     "Where the energy lies and how it changes (Peeters 2004)"
     khz, share = torch.linspace(0, 8, len(power))[:, None], power / (power.sum(0) + 1e-9)
     centroid = (khz * share).sum(0)
@@ -93,17 +93,18 @@ def mfcc_transform():  # a transform of torchaudio
 def mel_transform():  # a transform of torchaudio
     "From a waveform to the power in 40 mel bands from 50 Hz to 8 kHz"
     import torchaudio
-    return torchaudio.transforms.MelSpectrogram(SAMPLING_RATE, n_fft=512, win_length=400, hop_length=FRAME_HOP_SAMPLES,
-                                                n_mels=40, f_min=50.0)
+    bands = dict(n_fft=512, win_length=400, hop_length=FRAME_HOP_SAMPLES, n_mels=40)
+    return torchaudio.transforms.MelSpectrogram(SAMPLING_RATE, f_min=50.0, **bands)
 
 # %% ../nbs/02a_acoustic.ipynb #acoustic_frames-2
 def cepstrum(
     mel: torch.Tensor,  # [40, n_frames]: power in mel bands
 ) -> torch.Tensor:  # [60, n_frames]
-    "20 mel-frequency cepstral coefficients (Davis & Mermelstein 1980), how they move, and how that moves"
+    "20 MFCCs (Davis & Mermelstein 1980), how they move, and how that moves"
     from torchaudio.functional import compute_deltas
     mfcc = mfcc_transform()
-    timbre = torch.matmul(mfcc.amplitude_to_DB(mel).transpose(-1, -2), mfcc.dct_mat).transpose(-1, -2)
+    decibels = mfcc.amplitude_to_DB(mel).transpose(-1, -2)
+    timbre = torch.matmul(decibels, mfcc.dct_mat).transpose(-1, -2)
     moves = compute_deltas(timbre)
     return torch.cat([timbre, moves, compute_deltas(moves)])
 
@@ -111,8 +112,8 @@ def cepstrum(
 def melody(
     waveform: torch.Tensor,  # [n_samples] at 16 kHz
     loud: torch.Tensor,  # [n_frames] in dB
-) -> torch.Tensor:  # [4, n_frames]: semitones re 100 Hz and their change (NaN without a voice), periodicity, voiced or not
-    "Pitch where there is a voice: a frame that repeats itself, within 40 dB of the loudest"
+) -> torch.Tensor:  # [4, n_frames]: semitones re 100 Hz, their change, periodicity, voiced or not
+    "Pitch where there is a voice (a frame that repeats itself, within 40 dB of the loudest), else NaN"
     f0, periodic = in_chunks(lambda wave: torch.stack(pitch(wave)), waveform)[:, None]
     voiced = (periodic > 0.5) & (loud > loud.max() - 40)
     semitones = torch.where(voiced, 12 * torch.log2(f0 / 100), torch.nan)
@@ -122,8 +123,8 @@ def melody(
 # %% ../nbs/02a_acoustic.ipynb #acoustic_frames-3
 def acoustic_frames(
     waveform: np.ndarray,  # [n_samples] float32 at 16 kHz
-) -> dict[str, torch.Tensor]:  # group -> [n_features, n_frames]; pitch is NaN where there is no voice
-    "What can be measured every 10 ms: timbre, chroma, spectral shape, energy (dB), pitch, mel bands (dB)"
+) -> dict[str, torch.Tensor]:  # group -> [n_features, n_frames]; pitch is NaN without a voice
+    "Every 10 ms: timbre, chroma, spectral shape, energy (dB), pitch, mel bands (dB)"
     from torchaudio.functional import compute_deltas
     wave = torch.as_tensor(waveform)
     loud = loudness(wave)[None]
@@ -141,8 +142,8 @@ FUNCTIONALS = ("mean", "std", "p5", "p25", "p50", "p75", "p95", "change", "slope
 
 def functionals(
     frames: torch.Tensor,  # [n_features, n_frames]; NaN where a feature is not defined
-) -> torch.Tensor:  # [9, n_features] in the order of `FUNCTIONALS`; 0 where a feature is never defined
-    "Nine statistics over time (as in openSMILE, Eyben et al. 2010); slope: change over half the clip"
+) -> torch.Tensor:  # [9, n_features], see `FUNCTIONALS`; 0 where a feature is never defined
+    "Nine statistics over time (Eyben et al. 2010, openSMILE); slope: change over half the clip"
     mean = frames.nanmean(1, keepdim=True)
     std = (frames - mean).square().nanmean(1).sqrt()
     percentiles = frames.nanquantile(torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95]), dim=1)
@@ -165,7 +166,7 @@ def acoustic_stats(
 
 # %% ../nbs/02a_acoustic.ipynb #AcousticEncoder
 class AcousticEncoder(FrozenEncoder):
-    "The baseline's MFCCs, chroma etc.: 124 features every 10 ms, pooled over the speech. No weights, no download"
+    "MFCCs, chroma etc.: 124 features every 10 ms, pooled over the speech. No download"
     statistics, poolings = FUNCTIONALS, ("mean", "mean+std", "functionals")
 
     def __init__(self, layers="last", pooling="mean+std"):
@@ -174,13 +175,14 @@ class AcousticEncoder(FrozenEncoder):
 
     def layer_stats(self, waveforms):
         "[n_clips, n_samples] -> [n_clips, 1, 9, 124] float32: the nine functionals"
-        with one_thread(): return np.stack([acoustic_stats(w) for w in check_waveforms(waveforms)])[:, None]
+        check_waveforms(waveforms)
+        with one_thread(): return np.stack([acoustic_stats(w) for w in waveforms])[:, None]
 
 # %% ../nbs/02a_acoustic.ipynb #load_encoder
 def load_encoder(
     name: str = "acoustic",  # `acoustic`, a hub name or a local folder
     layers="last",  # see `parse_layers`
-    pooling: str = "mean+std",  # over time: `mean`, `mean+std`, `speech`; for `acoustic` `functionals`
+    pooling: str = "mean+std",  # or `mean`, or `speech`; for `acoustic` `functionals`
     **options,  # of a pretrained one: revision, dtype, device, see `Encoder.from_pretrained`
 ) -> FrozenEncoder:
     "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"

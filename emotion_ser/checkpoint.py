@@ -20,7 +20,10 @@ from .preprocess import SAMPLING_RATE
 DEFAULT_ENCODER = "facebook/wav2vec2-base"
 REVISIONS = {"facebook/wav2vec2-base": "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
              "openai/whisper-base": "e37978b90ca9030d5170a5c07aadb050351a65bb"}  # commits of the hub
-FAMILIES = {**dict.fromkeys(("wav2vec2", "hubert", "wavlm", "data2vec-audio"), "Wav2Vec2FeatureExtractor"),
+FAMILIES = {"wav2vec2": "Wav2Vec2FeatureExtractor",
+            "hubert": "Wav2Vec2FeatureExtractor",
+            "wavlm": "Wav2Vec2FeatureExtractor",
+            "data2vec-audio": "Wav2Vec2FeatureExtractor",
             "whisper": "WhisperFeatureExtractor"}  # `model_type` -> what prepares its waveforms
 
 
@@ -45,11 +48,12 @@ def find_file(
     name: str | Path,  # a folder, or a name on the hub
     file: str,  # in it
     revision: str | None = None,  # a commit of the hub
-) -> Path | None:  # where it lies; from the hub it is fetched and kept. None if there is none, or it is not a regular file
+) -> Path | None:  # where it lies, or was put by the hub's cache; None: there is no such regular file
     "A file of a checkpoint. Raises `OSError` if the hub cannot be asked"
     if Path(name).is_dir(): return path if (path := Path(name) / file).is_file() else None
     from transformers.utils import cached_file
-    found = cached_file(str(name), file, revision=revision, _raise_exceptions_for_missing_entries=False)
+    found = cached_file(str(name), file, revision=revision,
+                        _raise_exceptions_for_missing_entries=False)
     return Path(found) if found else None
 
 # %% ../nbs/01a_checkpoint.ipynb #need_file
@@ -58,7 +62,7 @@ def need_file(
     file: str,  # in it
     revision: str | None = None,  # a commit of the hub
 ) -> Path:  # where it lies
-    "A file without which there is no checkpoint. Raises `EncoderError`, and `OSError` if the hub does not give it"
+    "A file without which there is no checkpoint. Raises `EncoderError`, `OSError`"
     if path := find_file(name, file, revision): return path
     if Path(name).is_dir(): raise EncoderError(f"there is no {file}")
     from transformers.utils import cached_file
@@ -67,7 +71,7 @@ def need_file(
 # %% ../nbs/01a_checkpoint.ipynb #check_settings
 ELSEWHERE = ("auto_map", "custom_pipelines", "configuration_files", "quantization_config",
              "fusion_config", "transformers_weights")  # entries that lead away from the three files
-KERNELS = ("attn_implementation", "experts_implementation")  # how an entry ends that may name a compiled kernel
+KERNELS = ("attn_implementation", "experts_implementation")  # entries that may name a compiled kernel end so
 
 
 def check_settings(
@@ -80,8 +84,10 @@ def check_settings(
     for key, value in settings.items():
         kernel = str(key).endswith(KERNELS) and value not in (None, "eager", "sdpa")
         if kernel or (key in ELSEWHERE and value):
-            raise EncoderError(f"{file} asks by {key} for code or weights of its own, and none is ever run here; "
-                               "give a checkpoint of a model that transformers itself knows, or remove the entry if it is not needed")
+            raise EncoderError(
+                f"{file} asks by {key} for code or weights of its own, and none is ever run here; "
+                "give a checkpoint of a model that transformers itself knows, "
+                "or remove the entry if it is not needed")
         check_settings(value, file)
 
 # %% ../nbs/01a_checkpoint.ipynb #read_settings
@@ -102,23 +108,26 @@ def read_preparation(
     name: str | Path,  # of the checkpoint
     revision: str | None = None,  # a commit of the hub
 ) -> dict:
-    "The settings of a checkpoint's feature extractor, which newer ones keep inside `processor_config.json`. Raises `EncoderError`"
-    newer, inside = "processor_config.json", None
-    if find_file(name, newer, revision): inside = read_settings(name, newer, revision)[0].get("feature_extractor")
-    return inside or read_settings(name, "preprocessor_config.json", revision)[0]
+    "The settings of a checkpoint's feature extractor. Raises `EncoderError`"
+    newer = "processor_config.json"  # where there is one, it may hold them
+    if find_file(name, newer, revision):
+        settings, _ = read_settings(name, newer, revision)
+        if settings.get("feature_extractor"): return settings["feature_extractor"]
+    return read_settings(name, "preprocessor_config.json", revision)[0]
 
 # %% ../nbs/01a_checkpoint.ipynb #read_weights
 def read_tensors(
     path: Path,  # of a file of weights
 ) -> dict:  # name -> tensor
-    "What one file of weights holds; nothing in it is run. Raises `EncoderError`, and whatever a damaged file raises"
+    "What a file of weights holds; nothing in it is run. Raises what a damaged file raises"
     from safetensors.torch import load_file
     if path.suffix == ".safetensors": return load_file(path)
     try: tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise EncoderError(f"{path.name} is a program that builds more than weights; it was not run. "
-                           "Give a checkpoint with model.safetensors") from None
-    if isinstance(tensors, dict) and all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()): return tensors
+        raise EncoderError(f"{path.name} is a program that builds more than weights; "
+                           "it was not run. Give a checkpoint with model.safetensors") from None
+    values = tensors.values() if isinstance(tensors, dict) else [None]
+    if all(isinstance(tensor, torch.Tensor) for tensor in values): return tensors
     raise EncoderError(f"{path.name} holds other things than weights")
 
 # %% ../nbs/01a_checkpoint.ipynb #list_shards
@@ -130,7 +139,7 @@ def list_shards(
     name: str | Path,  # of the checkpoint
     revision: str | None = None,  # a commit of the hub
 ) -> list[str]:  # names of files
-    "The files of weights of a checkpoint. Raises `EncoderError`, and `OSError` if the hub does not give them"
+    "The files of weights of a checkpoint. Raises `EncoderError`, `OSError`"
     there = (file for file in WEIGHTS if find_file(name, file, revision))
     first = next(there, None) or need_file(name, WEIGHTS[0], revision).name
     if not first.endswith(".json"): return [first]
@@ -145,10 +154,11 @@ def read_weights(
     name: str | Path,  # of the checkpoint
     revision: str | None = None,  # a commit of the hub
 ) -> dict:  # name -> tensor
-    "The weights of a checkpoint: safetensors if there are any, else a pickle without its program, with a warning"
+    "The weights of a checkpoint: safetensors, else a pickle without its program, with a warning"
     shards, weights = list_shards(name, revision), {}
     if any(shard.endswith(".bin") for shard in shards):
-        warnings.warn(f"{name}: its weights are a pickle, pytorch_model.bin; they were read as numbers alone, and nothing in it was run")
+        warnings.warn(f"{name}: its weights are a pickle, pytorch_model.bin; "
+                      "they were read as numbers alone, and nothing in it was run")
     for shard in shards: weights.update(read_tensors(need_file(name, shard, revision)))
     return weights
 
@@ -159,12 +169,14 @@ def check_size(
     weights: dict,  # name -> tensor
 ):
     "Raise `EncoderError` for a configuration of a network that is far larger than its weights"
-    numbers = config.to_dict().items()
-    layers = max(value for key, value in numbers if key.endswith("layers") and isinstance(value, int))
-    if layers > len(weights): raise EncoderError(f"config.json speaks of {layers} layers, for {len(weights)} tensors of weights")
-    with torch.device("meta"): planned = sum(p.numel() for p in network(config).parameters())  # shapes alone
-    given = sum(tensor.numel() for tensor in weights.values())
-    if planned > 10 * given + 2**24: raise EncoderError(f"config.json describes {planned:,} weights, of which {given:,} are there")
+    numbers = {key: n for key, n in config.to_dict().items() if isinstance(n, int)}
+    layers = max(n for key, n in numbers.items() if key.endswith("layers"))
+    if layers > len(weights):
+        raise EncoderError(f"config.json speaks of {layers} layers, for {len(weights)} tensors of weights")
+    with torch.device("meta"): parameters = list(network(config).parameters())  # shapes alone
+    planned, given = (sum(t.numel() for t in tensors) for tensors in (parameters, weights.values()))
+    if planned > 10 * given + 2**24:
+        raise EncoderError(f"config.json describes {planned:,} weights, of which {given:,} are there")
 
 # %% ../nbs/01a_checkpoint.ipynb #read_config
 def read_config(
@@ -188,35 +200,39 @@ def read_extractor(
     "What prepares waveforms as in the network's training. Raises `EncoderError`"
     import transformers
     settings, known = read_preparation(name, revision), FAMILIES[kind]
-    if (asked := settings.get("feature_extractor_type") or known) != known:
-        raise EncoderError(f"preprocessor_config.json asks for a {asked}; a {kind} model has a {known}")
+    asked = settings.get("feature_extractor_type") or known
+    if asked != known: raise EncoderError(f"preprocessor_config.json asks for a {asked}; "
+                                          f"a {kind} model has a {known}")
     extractor = getattr(transformers, known).from_dict(settings)
     if extractor.sampling_rate != SAMPLING_RATE:
-        raise EncoderError(f"works at {extractor.sampling_rate} Hz; this study works at {SAMPLING_RATE} Hz")
+        raise EncoderError(f"works at {extractor.sampling_rate} Hz; "
+                           f"this study works at {SAMPLING_RATE} Hz")
     return extractor
 
 # %% ../nbs/01a_checkpoint.ipynb #build_network
-UNUSED = ("masked_spec_embed", "decoder.", "adapter.")  # weights that a frozen encoder never touches
+UNUSED = ("masked_spec_embed", "decoder.", "adapter.")  # of weights that a frozen encoder never touches
 
 
 def build_network(
     config,  # from `read_config`
     weights: dict,  # name -> tensor
 ) -> torch.nn.Module:  # a model of transformers
-    "The network that a configuration describes, with its weights. Raises `EncoderError` if there are too few"
+    "The network that a configuration describes, with its weights. Raises `EncoderError`"
     from transformers import MODEL_MAPPING
     network: Any = MODEL_MAPPING[type(config)]
     check_size(network, config, weights)
-    model, loaded = network.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False,
-                                            output_loading_info=True)
-    lacking = sorted(key for key in loaded["missing_keys"] if not any(part in key for part in UNUSED))
-    if lacking: raise EncoderError(f"the checkpoint lacks {len(lacking)} weights, among them {lacking[0]}; they would be random")
+    model, loaded = network.from_pretrained(None, config=config, state_dict=weights,
+                                            trust_remote_code=False, output_loading_info=True)
+    missing = sorted(loaded["missing_keys"])
+    lacking = [key for key in missing if not any(part in key for part in UNUSED)]
+    if lacking: raise EncoderError(f"the checkpoint lacks {len(lacking)} weights, "
+                                   f"among them {lacking[0]}; they would be random")
     return model
 
 # %% ../nbs/01a_checkpoint.ipynb #load_network
 def load_network(
     name: str,  # a hub name or a folder
-    revision: str | None = None,  # a commit of the hub; default: the pinned one of `REVISIONS`, else the newest
+    revision: str | None = None,  # a commit of the hub; default: that in `REVISIONS`, else the newest
 ) -> tuple:  # a model of transformers, its feature extractor, a name to show, the commit that came
     "A checkpoint, read as data. Raises `EncoderError`"
     revision = None if Path(name).is_dir() else revision or REVISIONS.get(name)
@@ -228,8 +244,9 @@ def load_network(
     except EncoderError as error: raise EncoderError(f"{name}: {error}") from None
     except Exception as error:  # a damaged file can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise EncoderError(f"{name}: cannot be loaded ({reason}); give a hub name such as {DEFAULT_ENCODER}, "
-                           "or a folder with config.json, preprocessor_config.json and model.safetensors") from None
+        raise EncoderError(f"{name}: cannot be loaded ({reason}); give a hub name such as "
+                           f"{DEFAULT_ENCODER}, or a folder with config.json, "
+                           "preprocessor_config.json and model.safetensors") from None
     return model, extractor, Path(name).name if Path(name).is_dir() else name, revision
 
 # %% ../nbs/01a_checkpoint.ipynb #find_device
@@ -241,15 +258,16 @@ def find_device(
     try: torch.ones(1, device=name).item()
     except Exception as error:  # what each kind of device raises
         reason = str(error).splitlines()[0][:100]
-        raise EncoderError(f"device {name!r} cannot be used here ({reason}); give cpu, or none") from None
+        raise EncoderError(f"device {name!r} cannot be used here ({reason}); "
+                           "give cpu, or none") from None
     return torch.device(name)
 
 # %% ../nbs/01a_checkpoint.ipynb #_quiet
 def has_bfloat16() -> bool:
-    "Whether this processor computes in bfloat16 by itself (AVX-512 BF16, AMX, Arm's BF16); True where Linux does not say"
+    "Whether this processor computes in bfloat16 by itself; True where Linux does not say"
     try: flags = Path("/proc/cpuinfo").read_text()
     except OSError: return True
-    return bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags))
+    return bool(re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags))  # AVX-512, AMX, Arm
 
 # %% ../nbs/01a_checkpoint.ipynb #find_dtype
 DTYPES = ("float32", "float16", "bfloat16")
@@ -262,5 +280,6 @@ def find_dtype(
     "The numbers a network computes with; warns where they are slow. Raises `EncoderError`"
     if dtype not in DTYPES: raise EncoderError(f"no dtype {dtype!r}; there are {', '.join(DTYPES)}")
     if device.type == "cpu" and dtype != "float32" and not has_bfloat16():
-        warnings.warn(f"this processor has no arithmetic of its own for {dtype}: expect it to be slower than float32")
+        warnings.warn(f"this processor has no arithmetic of its own for {dtype}: "
+                      "expect it to be slower than float32")
     return getattr(torch, dtype)

@@ -38,11 +38,12 @@ class Clip(NamedTuple):
     def name(self) -> str:
         "Its path, and of a stretch the two times: no two clips of a manifest share it"
         if not self.is_stretch: return str(self.path)
-        return f"{self.path}, {self.start or 0:g} s to {'its end' if self.end is None else f'{self.end:g} s'}"
+        end = "its end" if self.end is None else f"{self.end:g} s"
+        return f"{self.path}, {self.start or 0:g} s to {end}"
 
 # %% ../nbs/01d_clips.ipynb #list_clips
 def list_clips(
-    manifest: pd.DataFrame,  # with the columns path and content; and start and end (s) for stretches, NaN: the recording's
+    manifest: pd.DataFrame,  # columns path, content; and start, end (s) for stretches, NaN: the recording's
 ) -> list[Clip]:
     "The rows of a manifest as clips"
     columns = [manifest.path, manifest.content]
@@ -63,7 +64,8 @@ def listed_content(
         folder, _, name = path.rpartition("/")
         found = files.find(folder, detail=True, prefix=name)
     except Exception as error:  # each store has errors of its own
-        raise AudioError(f"{url}: cannot be listed again ({str(error) or type(error).__name__})") from None
+        reason = str(error) or type(error).__name__
+        raise AudioError(f"{url}: cannot be listed again ({reason})") from None
     return listing_hash(found[path]) if path in found else None
 
 # %% ../nbs/01d_clips.ipynb #file_content
@@ -96,7 +98,8 @@ def check_unchanged(
     if stretch_content(now, clip.start, clip.end) == clip.content: return
     listed = listed_content(str(clip.path)) if is_url else None
     if listed and stretch_content(listed, clip.start, clip.end) == clip.content: return
-    raise AudioError(f"{clip.path}: changed since the corpus was listed; run the same command again")
+    raise AudioError(f"{clip.path}: changed since the corpus was listed; "
+                     "run the same command again")
 
 # %% ../nbs/01d_clips.ipynb #load_clip-2
 def load_clip(
@@ -133,7 +136,7 @@ def map_ahead(
         for left in waiting: left.cancel()
 
 # %% ../nbs/01d_clips.ipynb #batches
-MAX_WAITING_SAMPLES = 2**26  # samples, a quarter of a gigabyte: what waits at most for others of its length
+MAX_WAITING_SAMPLES = 2**26  # a quarter of a gigabyte: what waits at most for others of its length
 
 
 def group_by_length(

@@ -15,23 +15,25 @@ import pandas as pd
 from fastcore.basics import patch
 from .preprocess import FRAME_HOP_SAMPLES, SAMPLING_RATE, load_waveform, loudness, speech_part
 from .checkpoint import DEFAULT_ENCODER, EncoderError, find_device, find_dtype, load_network
-from .frames import FrozenNetwork, check_waveforms, merge_stats, piece_part, split_clips, weights_digest
+from .frames import (
+    FrozenNetwork, check_waveforms, merge_stats, piece_part, split_clips, weights_digest)
 
 # %% ../nbs/02_embed.ipynb #parse_layers
 def parse_layers(
-    layers: str | int | Iterable[int],  # `last`, `all`, one index, several (`3,4,5`, a list); negative from the top
-    n_layers: int,  # of the encoder's blocks; layer 0 is what enters the first
+    layers: str | int | Iterable[int],  # `last`, `all`, one or several indices (`3,4,5`, a list)
+    n_layers: int,  # of the encoder's blocks; layer 0 is what enters the first, -1 the last
 ) -> list[int]:  # indices from 0 to n_layers, rising
     "Which layers a user means. Raises `EncoderError`"
     if layers == "last": return [n_layers]
     if layers == "all": return list(range(n_layers + 1))
     listed = str(layers).split(",") if isinstance(layers, (str, int)) else layers
     try: wanted = [int(k) for k in listed]
-    except ValueError:
-        raise EncoderError(f"layers {layers!r}: give last, all, or indices such as 3 or 3,4,5") from None
-    if not wanted: raise EncoderError("no layer at all: give last, all, or indices such as 3 or 3,4,5")
-    if outside := [k for k in wanted if not -n_layers - 1 <= k <= n_layers]:
-        raise EncoderError(f"no layer {outside[0]}: this encoder has layers 0 to {n_layers}")
+    except ValueError: wanted = []
+    if not wanted:
+        raise EncoderError(f"layers {layers!r}: give last, all, or indices such as 3 or 3,4,5")
+    for k in wanted:
+        if not -n_layers - 1 <= k <= n_layers:
+            raise EncoderError(f"no layer {k}: this encoder has layers 0 to {n_layers}")
     return sorted({k % (n_layers + 1) for k in wanted})
 
 # %% ../nbs/02_embed.ipynb #merge_stats
@@ -43,20 +45,24 @@ def mean_std(
     return torch.stack([mean[:, 0], (frames - mean).square().mean(1).sqrt()], 1)
 
 # %% ../nbs/02_embed.ipynb #POOLINGS
-POOLINGS = {"mean": slice(0, 1), "mean+std": slice(0, 2), "speech": slice(2, 4),
-            "mean+std+speech": slice(0, 4), "functionals": slice(0, 9)}  # name -> which of an encoder's statistics
+POOLINGS = {"mean": slice(0, 1),
+            "mean+std": slice(0, 2),
+            "speech": slice(2, 4),
+            "mean+std+speech": slice(0, 4),
+            "functionals": slice(0, 9)}  # name -> which of an encoder's statistics
 
 # %% ../nbs/02_embed.ipynb #frozenencoder
 class FrozenEncoder:
-    "Turns waveforms into embeddings: a name, `n_layers` blocks of `width`, `layers`, `pooling`; never trained"
+    "Turns waveforms into embeddings, and is never trained"
     fingerprint: dict  # what an embedding depends on
     statistics: tuple[str, ...] = ("mean", "std")  # over time, that `layer_stats` keeps
-    poolings: tuple[str, ...] = ("mean", "mean+std")  # the choices among them; the last one takes all
-    layer_stats: Callable[..., np.ndarray]  # [n_clips, n_samples] -> [n_clips, top + 1, n_statistics, width]
+    poolings: tuple[str, ...] = ("mean", "mean+std")  # choices among them; the last one takes all
+    layer_stats: Callable[..., np.ndarray]  # [n_clips, n_samples] -> [n_clips, top + 1, n_stats, width]
 
     def __init__(self, name, n_layers, width, layers, pooling):
         if pooling not in self.poolings:
-            raise EncoderError(f"no pooling {pooling!r} with {name}; there are {', '.join(self.poolings)}")
+            raise EncoderError(f"no pooling {pooling!r} with {name}; "
+                               f"there are {', '.join(self.poolings)}")
         self.name, self.n_layers, self.width, self.pooling = name, n_layers, width, pooling
         self.layers = parse_layers(layers, n_layers)
         self.top = max(self.layers)  # the highest layer that must be computed
@@ -73,7 +79,7 @@ class FrozenEncoder:
         return len(self.layers) * self.width * len(self.statistics[POOLINGS[self.pooling]])
 
     def select(self, stats):
-        "From [..., top + 1, n_statistics, width] the chosen layers and statistics, side by side: [..., size]"
+        "From [..., top + 1, n_stats, width] what was chosen, side by side: [..., size]"
         chosen = stats[..., self.layers, :, :][..., POOLINGS[self.pooling], :]
         return chosen.reshape(*chosen.shape[:-3], self.size)
 
@@ -87,22 +93,25 @@ class Encoder(FrozenNetwork, FrozenEncoder):
     "A frozen pretrained network of the wav2vec 2.0 family (Baevski et al. 2020)"
     statistics = ("mean", "std", "speech_mean", "speech_std")
     poolings = ("mean", "mean+std", "speech", "mean+std+speech")
-    kinds: tuple[str, ...] = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")  # `model_type` of transformers
+    kinds: tuple[str, ...] = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")  # `model_type`s
     preparation: dict = {}  # options of the feature extractor
     from_pretrained: ClassVar[Callable[..., "Encoder"]]  # this and the rest below
     prepare: Callable
     hidden_states: Callable
     pieces: Callable
 
-    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean", dtype="float32", device=None):
+    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean",
+                 dtype="float32", device=None):
         self.kind, self.extractor, self.revision = model.config.model_type, extractor, revision
-        if self.kind not in self.kinds: raise EncoderError(f"{name}: a {self.kind} model, where one of {', '.join(self.kinds)} is needed")
+        if self.kind not in self.kinds:
+            raise EncoderError(f"{name}: a {self.kind} model, where one of {', '.join(self.kinds)} is needed")
         model = self.listening_part(model)
-        super().__init__(name, len(self.find_transformer(model).layers), model.config.hidden_size, layers, pooling)
+        n_layers = len(self.find_transformer(model).layers)
+        super().__init__(name, n_layers, model.config.hidden_size, layers, pooling)
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, self.device)
-        self.fingerprint = dict(encoder=self.kind, weights=weights_digest(model, extractor), dtype=dtype,
-                                device=self.device.type, version=1)
+        self.fingerprint = dict(encoder=self.kind, weights=weights_digest(model, extractor),
+                                dtype=dtype, device=self.device.type, version=1)
         self.place(model)
 
     def listening_part(self, model): return model  # all of it
@@ -116,7 +125,8 @@ class Encoder(FrozenNetwork, FrozenEncoder):
 @patch
 def prepare(self: Encoder, waveforms):
     "[n_clips, n_samples] -> what the network takes, on its device, prepared as in its training"
-    prepared = self.extractor(list(waveforms), sampling_rate=SAMPLING_RATE, return_tensors="pt", **self.preparation)
+    options = dict(sampling_rate=SAMPLING_RATE, return_tensors="pt", **self.preparation)
+    prepared = self.extractor(list(waveforms), **options)
     return next(iter(prepared.values())).to(self.device, self.dtype)
 
 # %% ../nbs/02_embed.ipynb #hidden_states
@@ -132,17 +142,17 @@ WHOLE_UP_TO_SAMPLES = 60 * SAMPLING_RATE  # samples that are taken at once
 
 @patch
 def pieces(self: Encoder, waveforms):
-    "[n_clips, n_samples] as the network takes it: whole, or in equal pieces of at most 30 s; see `split_clips`"
+    "[n_clips, n_samples] whole, or in equal pieces of at most 30 s; see `split_clips`"
     n_samples = waveforms.shape[1]
     if n_samples <= WHOLE_UP_TO_SAMPLES: return split_clips(waveforms, n_samples)
     n_pieces = -(-n_samples // WINDOW_SAMPLES)
-    n_hops = -(-n_samples // (n_pieces * FRAME_HOP_SAMPLES))  # equal pieces, so that none is a crumb
+    n_hops = -(-n_samples // (n_pieces * FRAME_HOP_SAMPLES))  # equal, so that no piece is a crumb
     return split_clips(waveforms, n_hops * FRAME_HOP_SAMPLES)
 
 # %% ../nbs/02_embed.ipynb #pool_clips
 @patch
 def layer_stats(self: Encoder, waveforms: np.ndarray) -> np.ndarray:
-    "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32: mean, deviation, both over the speech alone"
+    "[n_clips, n_samples] -> [n_clips, top + 1, 4, width] float32, in the order of `statistics`"
     parts = [speech_part(loudness(torch.as_tensor(w))) for w in check_waveforms(waveforms)]
     whole: list[list] = [[] for _ in parts]
     speech: list[list] = [[] for _ in parts]
@@ -171,7 +181,7 @@ def whisper_forward(
 
 # %% ../nbs/02_embed.ipynb #whisper-encoder
 class WhisperEncoder(Encoder):
-    "The frozen encoder of a Whisper model (Radford et al. 2022), on the frames of the clip alone, at most 30 s at once"
+    "The frozen encoder of a Whisper model (Radford et al. 2022), on the frames of the clip alone"
     kinds = ("whisper",)
     preparation = dict(padding=False)
     ends_in_norm = True
@@ -187,12 +197,12 @@ def from_pretrained(
     cls: Encoder,
     name: str = DEFAULT_ENCODER,  # a hub name or a local folder
     layers="last",  # see `parse_layers`
-    pooling: str = "mean",  # over time, see `poolings`; `speech`: mean and std without the silence around it
-    revision: str | None = None,  # a commit of the hub; default: the pinned one (`REVISIONS`), or newest
-    dtype: str = "float32",  # `float32`, or `bfloat16` where `has_bfloat16()`, or `float16` on a GPU
+    pooling: str = "mean",  # one of `poolings`; `speech`: mean and std without the silence around it
+    revision: str | None = None,  # a commit of the hub; default: that in `REVISIONS`, or the newest
+    dtype: str = "float32",  # or `bfloat16` where `has_bfloat16()`, or `float16` on a GPU
     device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
 ):  # an `Encoder`, or a `WhisperEncoder`
-    "Load a checkpoint. Raises `EncoderError` if it cannot be had, is of another kind, or lacks weights"
+    "Load a checkpoint. Raises `EncoderError` if it cannot be had or lacks weights"
     model, extractor, known, commit = load_network(str(name), revision)
     is_whisper = cls is Encoder and model.config.model_type in WhisperEncoder.kinds
     make: Any = WhisperEncoder if is_whisper else cls
@@ -223,7 +233,7 @@ def project(
     vectors: np.ndarray,  # [n_clips, size]
     seed: int = 0,  # of the random state
 ) -> np.ndarray:  # [n_clips, 2]
-    "A map of embeddings: standardised, 50 principal components, t-SNE (van der Maaten & Hinton 2008)"
+    "A map: standardised, 50 principal components, t-SNE (van der Maaten & Hinton 2008)"
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler

@@ -29,7 +29,8 @@ def check_onnx():
     "Raise `EncoderError` if what writes a graph, or what runs it, is not installed"
     try: import onnx, onnxruntime  # noqa: F401
     except ImportError as error:
-        raise EncoderError(f'runtime onnx needs an extra: pip install "emotion_ser[onnx]" ({error})') from None
+        raise EncoderError('runtime onnx needs an extra: '
+                           f'pip install "emotion_ser[onnx]" ({error})') from None
 
 # %% ../nbs/20_scale.ipynb #session
 def onnx_session(
@@ -56,12 +57,13 @@ def write_graph(
     inputs: torch.Tensor,  # from its `prepare`
     path: str | Path,  # of the file to write
 ):
-    "Trace a network on these inputs: inputs [n_clips, ...] -> layers [n_clips, top + 1, n_frames, width]"
+    "Trace a network: inputs [n_clips, ...] -> layers [n_clips, top + 1, n_frames, width]"
     axes = dict(inputs={0: "clips", inputs.ndim - 1: "samples"}, layers={0: "clips", 2: "frames"})
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(LayerStates(encoder).eval(), (inputs,), str(path), input_names=["inputs"],
-                          output_names=["layers"], dynamic_axes=axes, opset_version=17, dynamo=False)
+        torch.onnx.export(
+            LayerStates(encoder).eval(), (inputs,), str(path), input_names=["inputs"],
+            output_names=["layers"], dynamic_axes=axes, opset_version=17, dynamo=False)
 
 # %% ../nbs/20_scale.ipynb #check-graph
 def check_graph(
@@ -72,9 +74,11 @@ def check_graph(
     "Raise `EncoderError` if a graph answers otherwise than the network"
     with torch.inference_mode(): ours = LayerStates(encoder)(inputs).numpy()
     theirs = onnx_session(path).run(None, {"inputs": inputs.numpy()})[0]
-    off = np.abs(theirs - ours).max() / np.abs(ours).max() if theirs.shape == ours.shape else np.inf
+    off = np.inf
+    if theirs.shape == ours.shape: off = np.abs(theirs - ours).max() / np.abs(ours).max()
     if not off < 1e-3:
-        raise EncoderError(f"{encoder.name}: its ONNX graph answers otherwise than the network (by {off:.2g})")
+        raise EncoderError(f"{encoder.name}: its ONNX graph answers otherwise "
+                           f"than the network (by {off:.2g})")
 
 # %% ../nbs/20_scale.ipynb #export_onnx-2
 def export_onnx(
@@ -98,7 +102,8 @@ def to_int8(
 ):
     "Another graph whose matrix products with weights are done in 8-bit integers"
     from onnxruntime.quantization import QuantType, quantize_dynamic
-    quantise = partial(quantize_dynamic, graph, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+    quantise = partial(quantize_dynamic, graph, weight_type=QuantType.QInt8, per_channel=True,
+                       op_types_to_quantize=["MatMul", "Gemm"])
     logging.disable(logging.WARNING)
     try: write_file(path, quantise)
     finally: logging.disable(logging.NOTSET)
@@ -123,12 +128,14 @@ class OnnxEncoder(FrozenEncoder):
 
     def __init__(self, encoder: Encoder, int8: bool = False):
         check_onnx()
-        runtime, dtype, device = "onnx-int8" if int8 else "onnx", encoder.fingerprint["dtype"], encoder.device.type
+        e, runtime = encoder, "onnx-int8" if int8 else "onnx"
+        dtype, device = e.fingerprint["dtype"], e.device.type
         if (dtype, device) != ("float32", "cpu"):
-            raise EncoderError(f"runtime {runtime} starts from float32 on a CPU, not from {dtype} on {device}")
-        super().__init__(encoder.name, encoder.n_layers, encoder.width, encoder.layers, encoder.pooling)
-        self.encoder, self.int8, self.revision = encoder, int8, encoder.revision
-        self.fingerprint = {**encoder.fingerprint, "runtime": runtime}
+            raise EncoderError(f"runtime {runtime} starts from float32 on a CPU, "
+                               f"not from {dtype} on {device}")
+        super().__init__(e.name, e.n_layers, e.width, e.layers, e.pooling)
+        self.encoder, self.int8, self.revision = e, int8, e.revision
+        self.fingerprint = {**e.fingerprint, "runtime": runtime}
 
     @cached_property
     def session(self):
@@ -139,7 +146,8 @@ class OnnxEncoder(FrozenEncoder):
 
     def hidden_states(self, waveforms):
         "[n_clips, n_samples] -> [n_clips, top + 1, n_frames, width] float32"
-        return torch.from_numpy(self.session.run(None, {"inputs": self.encoder.prepare(waveforms).numpy()})[0])
+        inputs = self.encoder.prepare(waveforms).numpy()
+        return torch.from_numpy(self.session.run(None, {"inputs": inputs})[0])
 
     layer_stats = Encoder.layer_stats
 
@@ -156,9 +164,11 @@ def in_runtime(
     runtime: str = "torch",  # one of `RUNTIMES`
 ) -> FrozenEncoder:
     "An encoder whose network runs in this runtime. Raises `EncoderError`"
-    if runtime not in RUNTIMES: raise EncoderError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    if runtime not in RUNTIMES:
+        raise EncoderError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
     if runtime == "torch": return encoder
-    if not isinstance(encoder, Encoder): raise EncoderError(f"{encoder.name}: has no network that could run in {runtime}")
+    if not isinstance(encoder, Encoder):
+        raise EncoderError(f"{encoder.name}: has no network that could run in {runtime}")
     return OnnxEncoder(encoder, int8=runtime == "onnx-int8")
 
 # %% ../nbs/20_scale.ipynb #ray-worker
@@ -167,12 +177,15 @@ class RayWorker:
     def __init__(self, job: EmbeddingJob): self.job = replace(job, on_error="skip")
 
     def __call__(self, batch):
-        "A batch of columns path, content, start, end -> of each clip why it could not be embedded, or nothing; and whether the store failed"
-        job, skipped, broken = replace(self.job, clips=list_clips(pd.DataFrame(batch))), {}, ""
+        "Columns path, content, start, end -> content, reason (empty: embedded), broken (the store is)"
+        job = replace(self.job, clips=list_clips(pd.DataFrame(batch)))
+        skipped, broken = {}, ""
         try: skipped = fill_store(job, embed_clips(job, workers=1), every=float("inf"))
-        except StoreError as error: broken = str(error)  # Ray would bury it in the traceback of a worker
-        reasons = [broken or skipped.get(content, "") for content in batch["content"]]
-        return dict(content=batch["content"], reason=np.array(reasons, dtype=object), broken=np.full(len(reasons), bool(broken)))
+        except StoreError as error: broken = str(error)  # Ray would bury it in a traceback
+        contents = batch["content"]
+        reasons = [broken or skipped.get(content, "") for content in contents]
+        return dict(content=contents, reason=np.array(reasons, dtype=object),
+                    broken=np.full(len(contents), bool(broken)))
 
 # %% ../nbs/20_scale.ipynb #_ray_started
 @contextmanager
@@ -182,14 +195,16 @@ def ray_started(
 ):  # the module `ray`
     "Ray, connected; what was started here is stopped here. Raises `ValueError`"
     try: import ray
-    except ImportError: raise ValueError('engine ray needs an extra: pip install "emotion_ser[ray]"') from None
+    except ImportError:
+        raise ValueError('engine ray needs an extra: pip install "emotion_ser[ray]"') from None
     mine = not ray.is_initialized()
     if mine:
         known = address or os.environ.get("RAY_ADDRESS")
         own: dict[str, Any] = {} if known else dict(include_dashboard=False, num_cpus=workers)
         try: ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"no Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]})") from None
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"no Ray cluster at {address or 'this machine'} ({reason})") from None
     try: yield ray
     finally:
         if mine: ray.shutdown()
@@ -207,8 +222,9 @@ def ray_reports(
     listed = pd.DataFrame(job.clips).astype(dict(path=str, content=str, start=float, end=float))
     blocks = [listed[i:i + batch] for i in range(0, len(listed), batch)]
     reports = ray.data.from_pandas(blocks).map_batches(
-        RayWorker, fn_constructor_args=(replace(job, clips=[]),), batch_size=batch, num_cpus=1,
-        num_gpus=int(job.encoder.device.type == "cuda"), compute=ray.data.ActorPoolStrategy(size=workers))
+        RayWorker, fn_constructor_args=(replace(job, clips=[]),), batch_size=batch,
+        num_cpus=1, num_gpus=int(job.encoder.device.type == "cuda"),
+        compute=ray.data.ActorPoolStrategy(size=workers))
     return reports.iter_batches(batch_size=batch)
 
 # %% ../nbs/20_scale.ipynb #fill-by-ray
@@ -219,22 +235,24 @@ def embed_by_ray(
     address: str | None = None,  # see `ray_started`
     batch: int = 32,  # clips that a worker takes at once
 ) -> dict[str, str]:  # content -> why it could not be embedded
-    "Do a job on a Ray cluster. Raises `AudioError` unless the job skips, `StoreError`, `ValueError`"
+    "Do a job on a Ray cluster. Raises `AudioError`, `StoreError`, `ValueError`"
     from tqdm.auto import tqdm
     skipped, kind = {}, "CPU" if job.encoder.device.type == "cpu" else "GPU"
     with ray_started(address, workers) as ray:
         workers = workers or max(1, int(ray.cluster_resources().get(kind, 1)))
-        with tqdm(total=len(job.clips), desc=f"embedding on {workers} workers", unit="clip", disable=not progress) as bar:
+        title = f"embedding on {workers} workers"
+        with tqdm(total=len(job.clips), desc=title, unit="clip", disable=not progress) as bar:
             for report in ray_reports(ray, job, workers, batch):
                 bar.update(len(report["content"]))
                 if report["broken"].any(): raise StoreError(report["reason"][report["broken"]][0])
-                skipped.update({content: why for content, why in zip(report["content"], report["reason"]) if why})
+                reasons = zip(report["content"], report["reason"])
+                skipped.update({content: reason for content, reason in reasons if reason})
     if skipped and job.on_error == "raise": raise AudioError(next(iter(skipped.values())))
     return skipped
 
 # %% ../nbs/20_scale.ipynb #ray-engine
 def ray_engine(
-    address: str | None = None,  # of a cluster, such as ray://head:10001; default: that in RAY_ADDRESS, else one started on this machine
+    address: str | None = None,  # such as ray://head:10001; default: RAY_ADDRESS, else this machine
 ):  # for `embed_corpus(..., engine=)`
     "An engine that works on a Ray cluster (the extra `emotion_ser[ray]`)"
     return partial(embed_by_ray, address=address)

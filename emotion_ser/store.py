@@ -50,7 +50,7 @@ def open_filesystem(
     "Where a path or URL leads. Raises `StoreError`"
     import fsspec
     try: return fsspec.url_to_fs(str(place))
-    except (ImportError, ValueError) as error:  # no such protocol, or what it needs is not installed
+    except (ImportError, ValueError) as error:  # no such protocol, or it needs what is not installed
         raise StoreError(f"{place}: cannot be opened ({str(error).splitlines()[0]})") from None
 
 # %% ../nbs/02b_store.ipynb #st-is-local
@@ -79,11 +79,12 @@ def put_bytes(
 def open_store(
     store: str | Path,  # from `store_path`
 ) -> tuple[Any, str]:  # the file system, and the path in it
-    "Make a store's folder if need be, and remove what a killed run left half-written an hour ago. Raises `StoreError`"
+    "Make a store's folder, and remove what a run killed long ago left half-written. Raises `StoreError`"
     files, path = open_filesystem(store)
     try: files.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{store}: cannot be made ({error.strerror or error}); choose another place") from None
+        raise StoreError(f"{store}: cannot be made ({error.strerror or error}); "
+                         "choose another place") from None
     if is_local(files): sweep(Path(path), ".writing-*")
     return files, path
 
@@ -107,7 +108,8 @@ def shard_table(
     for k in range(stats.shape[1]):
         for i, statistic in enumerate(encoder.statistics):
             numbers = pa.array(np.ascontiguousarray(stats[:, k, i]).ravel())
-            columns[column_name(k, statistic)] = pa.FixedSizeListArray.from_arrays(numbers, encoder.width)
+            column = pa.FixedSizeListArray.from_arrays(numbers, encoder.width)
+            columns[column_name(k, statistic)] = column
     return pa.table(columns)
 
 # %% ../nbs/02b_store.ipynb #write_shard
@@ -119,13 +121,15 @@ def write_shard(
     "Put embeddings into a store. Raises `StoreError`, leaving what is there as it was"
     import pyarrow.parquet as pq
     out, table = io.BytesIO(), shard_table(kept, encoder)
-    name = hashlib.blake2b("".join([*table.column_names, *kept]).encode(), digest_size=8).hexdigest()
+    names = "".join([*table.column_names, *kept])
+    name = hashlib.blake2b(names.encode(), digest_size=8).hexdigest()
     pq.write_table(table, out, compression="none", use_dictionary=False, write_page_checksum=True)
     files, path = open_store(store)
     try: put_bytes(files, f"{path}/{name}.parquet", out.getvalue())
     except OSError as error:
-        raise StoreError(f"{store}: {error.strerror or error}; the last {len(kept)} embeddings could not be kept, all before them "
-                         "are: make room, or name another place by EMOTION_SER_CACHE, and run the same command again") from error
+        raise StoreError(f"{store}: {error.strerror or error}; the last {len(kept)} embeddings "
+                         "could not be kept, all before them are: make room, or name another place "
+                         "by EMOTION_SER_CACHE, and run the same command again") from error
 
 # %% ../nbs/02b_store.ipynb #fits
 def fits(
@@ -151,7 +155,8 @@ def stored_contents(
     known: dict[str, str] = {}
     for shard in sorted(files.glob(f"{path}/*.parquet")):
         try:
-            with files.open(shard, "rb") as file, pq.ParquetFile(file, page_checksum_verification=True) as kept:
+            with files.open(shard, "rb") as file:
+                kept = pq.ParquetFile(file, page_checksum_verification=True)
                 if not fits(kept.schema_arrow, encoder): continue
                 contents = kept.read(["content"])["content"].to_pylist()
         except (pa.ArrowException, OSError): continue
@@ -171,13 +176,14 @@ def read_shard(
     import pyarrow.parquet as pq
     try:
         with files.open(shard, "rb") as file:
-            table = pq.read_table(file, columns=["content", *columns], page_checksum_verification=True)
+            table = pq.read_table(file, columns=["content", *columns],
+                                  page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{shard}: damaged ({str(error).splitlines()[0]}); remove it and run the same command again: "
-                         "its clips are then embedded anew") from None
+        raise StoreError(f"{shard}: damaged ({str(error).splitlines()[0]}); remove it and run the "
+                         "same command again: its clips are then embedded anew") from None
     rows = pd.Index(table["content"].to_pandas()).get_indexer(contents)
-    numbers = [table[column].combine_chunks().flatten().to_numpy().reshape(-1, width) for column in columns]
-    return np.hstack([column[rows] for column in numbers])
+    flat = [table[column].combine_chunks().flatten().to_numpy() for column in columns]
+    return np.hstack([numbers.reshape(-1, width)[rows] for numbers in flat])
 
 # %% ../nbs/02b_store.ipynb #take
 def read_store(
@@ -190,7 +196,8 @@ def read_store(
     statistics = encoder.statistics[POOLINGS[encoder.pooling]]
     columns = [column_name(k, statistic) for k in encoder.layers for statistic in statistics]
     files, names = open_filesystem(store)[0], np.array(contents, dtype=object)
-    vectors, shards = np.empty((len(contents), encoder.size), np.float32), pd.Series(contents).map(index)
+    vectors = np.empty((len(contents), encoder.size), np.float32)
+    shards = pd.Series(contents).map(index)
     for shard, rows in shards.groupby(shards).groups.items():
         vectors[rows] = read_shard(files, str(shard), names[rows], columns, encoder.width)
     return vectors
@@ -211,7 +218,7 @@ def embed_clip(
     clip: Clip,
     job: EmbeddingJob,
     encode: bool = True,  # False: its waveform, for a batch
-) -> tuple[Clip, Any]:  # the clip; its statistics [n_layers, n_stats, width], or the `AudioError` it gave
+) -> tuple[Clip, Any]:  # with its statistics [n_layers, n_stats, width], or the `AudioError` it gave
     "Decode a clip and encode it"
     try: waveform = load_clip(clip, job.how, job.speed)
     except AudioError as error: return clip, error
@@ -282,7 +289,7 @@ def fill_store(
     bar=None,  # a progress bar of tqdm
     every: float = 2.0,  # s, between two shards
 ) -> dict[str, str]:  # content -> why it could not be embedded
-    "Put embeddings into the job's store as they come. Raises `AudioError` unless the job skips, `StoreError`"
+    "Put embeddings into the job's store as they come. Raises `AudioError`, `StoreError`"
     skipped = {}
     with ShardWriter(job.store, job.encoder, every) as writer:
         for clip, stats in embedded:
@@ -334,8 +341,8 @@ def skip_reasons(
     known: set[str] = set()
     for clip in clips:
         if clip.name in named: continue
-        first = clip.content not in known
-        named[clip.name] = reasons[clip.content] if first else "the same recording as a clip that cannot be read"
+        named[clip.name] = reasons[clip.content]
+        if clip.content in known: named[clip.name] = "the same recording as a clip that cannot be read"
         known.add(clip.content)
     return named
 
@@ -345,9 +352,11 @@ def check_choices(
     engine: Callable,
 ):
     "Raise `ValueError` for what `embed_corpus` cannot be asked"
-    if on_error not in ("raise", "skip"): raise ValueError(f"on_error is raise or skip, not {on_error!r}")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is raise or skip, not {on_error!r}")
     if not callable(engine):
-        raise ValueError(f"an engine is a function such as `local_engine`, or `ray_engine()` of emotion_ser.scale makes one, not {engine!r}")
+        raise ValueError("an engine is a function such as `local_engine`, or `ray_engine()` "
+                         f"of emotion_ser.scale makes one, not {engine!r}")
 
 # %% ../nbs/02b_store.ipynb #check_kept
 def check_kept(
@@ -356,23 +365,23 @@ def check_kept(
     skipped: dict,  # content -> why
 ):
     "Raise `StoreError` if embeddings that were just stored are not there"
-    gone = [clip for clip in job.clips if clip.content not in known and clip.content not in skipped]
-    if gone: raise StoreError(f"{job.store}: {len(gone)} embeddings that were just kept are gone or damaged; "
-                              "see what else writes there, and run the same command again")
+    gone = {clip.content for clip in job.clips} - {*known, *skipped}
+    if gone: raise StoreError(f"{job.store}: {len(gone)} embeddings that were just kept are gone "
+                              "or damaged; see what else writes there, and run the same command again")
 
 # %% ../nbs/02b_store.ipynb #embed_corpus
 def embed_corpus(
-    manifest: pd.DataFrame,  # with the columns path and content, and for stretches start and end (s); a path may be a URL
+    manifest: pd.DataFrame,  # columns path (or URL), content, and for stretches start and end (s)
     encoder: FrozenEncoder,
-    cache_dir: str | Path | None = None,  # a folder or URL; default: `embeddings` in `default_cache()`
+    cache_dir: str | Path | None = None,  # folder or URL; default: `embeddings` in `default_cache()`
     how: str = "peak",  # amplitude normalisation, see `load_waveform`
     on_error: str = "raise",  # for a clip that cannot be decoded: `raise`, or `skip` and list it
     progress: bool = True,  # show a progress bar
     speed: float = 1.0,  # of playing, see `change_speed`; other speeds are for training clips
     engine: Callable = local_engine,  # or `ray_engine()` for a cluster
-    workers: int | None = None,  # clips at once; default: torch's threads here, every core or GPU of a cluster
+    workers: int | None = None,  # clips at once; default: torch's threads, or all of a cluster
 ) -> Embeddings:
-    "Embed every clip of a corpus once; what is stored is not redone. Raises `AudioError` (unless told to skip), `StoreError`"
+    "Embed every clip of a corpus once; what is stored is not redone. Raises `AudioError`, `StoreError`"
     check_choices(on_error, engine)
     store, skipped = store_path(cache_dir, encoder, how, speed), {}
     known = stored_contents(store, encoder)
@@ -385,7 +394,8 @@ def embed_corpus(
     is_there = manifest.content.isin(known)
     reasons = skip_reasons(list_clips(manifest[~is_there]), skipped)
     if not is_there.any():
-        raise AudioError(f"none of {len(manifest)} clips can be read; the first: {next(iter(reasons.values()), 'there is none')}")
+        first = next(iter(reasons.values()), "there is none")
+        raise AudioError(f"none of {len(manifest)} clips can be read; the first: {first}")
     return Embeddings(manifest[is_there].reset_index(drop=True), encoder, store, known, reasons)
 
 # %% ../nbs/02b_store.ipynb #save_manifest
@@ -394,11 +404,12 @@ def save_manifest(
     embedded: Embeddings,
     place: str | Path,  # the folder or URL that was its `cache_dir`
 ) -> str:  # where it was written
-    "Write manifest.parquet beside the stores: every clip with its content hash, and in `problem` why it has no embedding"
+    "Write manifest.parquet: every clip, and in `problem` why it has no embedding. Raises `StoreError`"
     out, (files, path) = io.BytesIO(), open_store(place)
     problems = [embedded.skipped.get(clip.name) for clip in list_clips(manifest)]
     manifest.assign(path=manifest.path.astype(str), problem=problems).to_parquet(out, index=False)
     try: put_bytes(files, f"{path}/manifest.parquet", out.getvalue())
     except OSError as error:
-        raise StoreError(f"{place}: manifest.parquet cannot be written ({error.strerror or error})") from error
+        reason = error.strerror or error
+        raise StoreError(f"{place}: manifest.parquet cannot be written ({reason})") from error
     return f"{str(place).rstrip('/')}/manifest.parquet"

@@ -12,8 +12,12 @@ from typing import Any
 from .checkpoint import FAMILIES, quiet_transformers
 
 # %% ../nbs/01b_testing.ipynb #tiny-kinds
-TINY_KINDS = {"wav2vec2": "wav2vec2", "wav2vec2-stable": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm",
-              "data2vec": "data2vec-audio", "whisper": "whisper"}  # name -> `model_type` of transformers
+TINY_KINDS = {"wav2vec2": "wav2vec2",
+              "wav2vec2-stable": "wav2vec2",
+              "hubert": "hubert",
+              "wavlm": "wavlm",
+              "data2vec": "data2vec-audio",
+              "whisper": "whisper"}  # name -> `model_type` of transformers
 
 # %% ../nbs/01b_testing.ipynb #wav2vec2-settings
 def wav2vec2_settings(
@@ -21,9 +25,11 @@ def wav2vec2_settings(
     n_layers: int,  # blocks
     stable: bool = False,  # whether the stack of blocks ends in a layer norm
 ) -> dict:
-    "The configuration of a small network of the wav2vec 2.0 family; nothing in it is random once its weights are there"
-    settings = dict(hidden_size=width, num_hidden_layers=n_layers, num_attention_heads=4, intermediate_size=64,
-                    conv_dim=(32,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, mask_time_prob=0.0)
+    "The configuration of a small network of the wav2vec 2.0 family"
+    settings = dict(hidden_size=width, num_hidden_layers=n_layers,
+                    num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7,
+                    num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+                    mask_time_prob=0.0)
     if stable: settings.update(do_stable_layer_norm=True, feat_extract_norm="layer")
     return settings
 
@@ -33,9 +39,11 @@ def whisper_settings(
     n_layers: int,  # blocks of the encoder
 ) -> dict:
     "The configuration of a small Whisper without a decoder"
-    return dict(d_model=width, encoder_layers=n_layers, encoder_attention_heads=4, encoder_ffn_dim=64,
-                decoder_layers=0, decoder_attention_heads=4, decoder_ffn_dim=8, vocab_size=8,
-                pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+    return dict(d_model=width, encoder_layers=n_layers,
+                encoder_attention_heads=4, encoder_ffn_dim=64,
+                decoder_layers=0, decoder_attention_heads=4, decoder_ffn_dim=8,
+                vocab_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+                decoder_start_token_id=1)
 
 # %% ../nbs/01b_testing.ipynb #tiny-config
 def tiny_config(
@@ -45,8 +53,10 @@ def tiny_config(
 ):  # a configuration of transformers
     "Describe a small network"
     from transformers import CONFIG_MAPPING
-    if kind not in TINY_KINDS: raise ValueError(f"no tiny {kind!r}; there are {', '.join(TINY_KINDS)}")
-    settings = whisper_settings(width, n_layers) if kind == "whisper" else wav2vec2_settings(width, n_layers, kind.endswith("-stable"))
+    if kind not in TINY_KINDS:
+        raise ValueError(f"no tiny {kind!r}; there are {', '.join(TINY_KINDS)}")
+    if kind == "whisper": settings = whisper_settings(width, n_layers)
+    else: settings = wav2vec2_settings(width, n_layers, stable=kind.endswith("-stable"))
     return CONFIG_MAPPING[TINY_KINDS[kind]](**settings)
 
 # %% ../nbs/01b_testing.ipynb #tiny-network
