@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -137,7 +138,8 @@ def in_int8(encoder: Encoder) -> Encoder:
 
 def compiled(encoder: Encoder) -> Encoder:
     "The network through torch.compile, for any length"
-    for block in encoder.transformer.layers:
+    blocks: Any = encoder.transformer.layers
+    for block in blocks:
         block._forward_hooks.clear()
         block._forward_pre_hooks.clear()
     encoder.model.forward = torch.compile(encoder.model.forward, dynamic=True)

@@ -52,15 +52,12 @@ class Module:
         self.notebook, self.name, self.links = notebook, notebook.split("_", 1)[1], links
         self.module = import_module(f"emotion_ser.{self.name}")
         self.lines = Path(self.module.__file__).read_text().splitlines()
-        nodes = {}
-        for node in ast.parse("\n".join(self.lines)).body:
-            targets = getattr(node, "targets", [getattr(node, "target", node)])
-            for target in targets: nodes[getattr(target, "id", getattr(target, "name", None))] = node
-        self.symbols = {name: nodes[name] for name in self.module.__all__}
-        self.patched = {}  # class -> methods that later cells gave it
+        nodes, self.patched = {}, {}  # class -> methods that later cells gave it
         for node in ast.parse("\n".join(self.lines)).body:
             if any("patch" in ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])):
-                self.patched.setdefault(ast.unparse(node.args.args[0].annotation), []).append(node)
+                self.patched.setdefault(ast.unparse(node.args.args[0].annotation).strip("'"), []).append(node)
+            else: nodes.update(dict.fromkeys(names_of(node), node))
+        self.symbols = {name: nodes[name] for name in self.module.__all__}
         if self.name != "cli":  # whose names are those of the functions it runs
             for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")
 
@@ -108,6 +105,13 @@ class Module:
                 rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "",
                              prose(" ".join(meaning.split()), self.links)])
         return prose(inspect.getdoc(obj) or "", self.links), table(["parameter", "type", "meaning"], rows) if rows else ""
+
+
+def names_of(node):
+    "The names that a statement defines"
+    targets = getattr(node, "targets", [getattr(node, "target", node)])
+    for target in targets:
+        for one in getattr(target, "elts", [target]): yield getattr(one, "id", getattr(one, "name", None))
 
 
 def directive(kind, head, *parts, fence="````"):
@@ -212,8 +216,10 @@ def command(run):
 
 def maker(file, note):
     "The command that a recorded table names, with the notebook that records it today"
-    where = [name for name in sum(parts().values(), []) if f"results/{file.stem}.csv\\\"," in (ROOT / f"nbs/{name}.ipynb").read_text()]
-    return re.sub(r"nbs/\w+\.ipynb", f"nbs/{where[0]}.ipynb" if where else r"\g<0>", note["command"])
+    notebooks = {name: (ROOT / f"nbs/{name}.ipynb").read_text() for name in sum(parts().values(), [])}
+    mentions = [name for name, text in notebooks.items() if f"{file.stem}.csv" in text]
+    records = [name for name in mentions if f"results/{file.stem}.csv\\\"," in notebooks[name]] or mentions
+    return re.sub(r"nbs/\w+\.ipynb", f"nbs/{records[0]}.ipynb" if records else r"\g<0>", note["command"])
 
 
 def results():

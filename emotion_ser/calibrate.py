@@ -149,8 +149,8 @@ def plot_reliability(
     "Reliability diagram (DeGroot & Fienberg 1983), and below it the share of clips in each bin"
     import matplotlib.pyplot as plt
     import seaborn as sns
-    rows = dict(sharex=True, height_ratios=(3, 1), layout="constrained")
-    fig, (top, below) = plt.subplots(2, 1, figsize=(5.6, 6.4), **rows)
+    fig, (top, below) = plt.subplots(
+        2, 1, figsize=(5.6, 6.4), sharex=True, height_ratios=(3, 1), layout="constrained")
     top.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="keeps its word")
     colours, width = sns.color_palette("colorblind", len(tables)), 0.8 / len(tables)
     for i, (name, table) in enumerate(tables.items()):

@@ -51,10 +51,7 @@ class Prediction:
         return f"{self.label if self.trusted else f'unsure ({self.label}?)'}, {self.confidence:.0%}"
 
 # %% ../nbs/14_classifier.ipynb #_check
-def check_fit(
-    head: EmotionHead,
-    encoder: FrozenEncoder,
-):
+def check_fit(head: EmotionHead, encoder: FrozenEncoder):
     "Refuse, with a `HeadError`, an encoder that does not fit the head"
     e, wanted = encoder, head.config["n_inputs"]
     if e.size != wanted:
@@ -62,10 +59,7 @@ def check_fit(
                         f"the head takes {wanted}")
 
 # %% ../nbs/14_classifier.ipynb #check_numbers
-def check_numbers(
-    temperature: float,
-    threshold: float,
-):
+def check_numbers(temperature: float, threshold: float):
     "Refuse, with a `HeadError`, a temperature or a threshold that cannot be used"
     try: temperature, threshold = float(temperature), float(threshold)
     except (TypeError, ValueError): raise HeadError("temperature and threshold must be numbers") from None
@@ -310,9 +304,7 @@ def echo_sound() -> np.ndarray:  # [16000] float32
     return (buzz * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * t))).astype(np.float32)
 
 # %% ../nbs/14_classifier.ipynb #_echo
-def echo_of(
-    classifier: EmotionClassifier,
-) -> list[float]:  # [n_labels] centred log-probabilities
+def echo_of(classifier: EmotionClassifier) -> list[float]:  # [n_labels] centred log-probabilities
     "What a classifier answers to `echo_sound`"
     waveform = load_waveform((echo_sound(), SAMPLING_RATE))
     logs = np.log(classifier.probabilities(waveform).clip(1e-30))

@@ -344,11 +344,10 @@ def chosen_encoder(
 ):  # a `FrozenEncoder`
     "The encoder that the options name, with every statistic of its layers"
     from emotion_ser.acoustic import load_encoder
+    from emotion_ser.scale import in_runtime
     if name == "acoustic": return load_encoder(name, layers, "functionals")
     encoder = load_encoder(name, layers, "mean+std+speech", dtype=dtype or "float32")
-    if runtime in (None, "torch"): return encoder
-    from emotion_ser.scale import OnnxEncoder
-    return OnnxEncoder(encoder, int8=runtime == "onnx-int8")
+    return in_runtime(encoder, runtime or "torch")
 
 # %% ../nbs/90_cli.ipynb #chosen_engine
 def chosen_engine(

@@ -39,8 +39,8 @@ def print_rows(
     from rich.table import Table
     table = Table(*map(printable, heading))
     for row in rows: table.add_row(*map(printable, row))
-    plain = dict(highlight=False, markup=False, emoji=False)
-    Console(force_jupyter=False, soft_wrap=True, **plain).print(table)
+    console = Console(force_jupyter=False, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(table)
 
 # %% ../nbs/80_console.ipynb #on_terminal
 def on_terminal() -> bool:

@@ -47,9 +47,7 @@ def bar(
     return html.replace("\n", "")
 
 # %% ../nbs/16_demo.ipynb #headline
-def headline(
-    answer: Prediction,
-) -> str:  # HTML
+def headline(answer: Prediction) -> str:  # HTML
     "An answer as a sentence"
     label, percent = escape(answer.label), f"{answer.confidence:.0%}"
     why = "hardly any speech was found" if answer.speech < MIN_SPEECH_SHARE else "too little to be trusted"
@@ -62,9 +60,7 @@ BARS = """<p class="answer" role="status" style="font-size:1.3em;line-height:1.3
 <ul class="bars" role="list" style="list-style:none;padding:0;margin:0 0 12px">{}</ul>"""
 
 
-def bars(
-    answer: Prediction,
-) -> str:  # HTML
+def bars(answer: Prediction) -> str:  # HTML
     "An answer as a sentence and a bar per emotion, in the classifier's order"
     rows = [bar(label, p, label == answer.label) for label, p in answer.probabilities.items()]
     return BARS.format(headline(answer), "".join(rows))

@@ -78,7 +78,7 @@ class EvaluationConfig(RunConfig):
     def traits(self):
         tuned = f"top {self.finetune} blocks fine-tuned, {self.members} network{'s' * (self.members > 1)}"
         parts = {f"head {self.head}": True, "augmentation": self.augment,
-                "normalised per speaker": self.speaker_norm, tuned: self.finetune > 0}
+                "NORMALISED PER SPEAKER": self.speaker_norm, tuned: self.finetune > 0}
         return [words for words, on in parts.items() if on]
 
 # %% ../nbs/08_protocols.ipynb #task

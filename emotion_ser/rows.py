@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONTROL', 'STUDY_FILES', 'EVALUATION_FILES', 'prediction_row', 'window_rows', 'recording_rows',
            'ranked_probabilities', 'json_line', 'text_line', 'csv_cell', 'csv_line', 'csv_columns', 'row_writer',
-           'row_lines', 'write_lines', 'print_lines', 'percent', 'figure_rows', 'print_figures', 'print_study',
-           'spread_text', 'group_sentences', 'choice_sentences', 'print_evaluation', 'print_embedded']
+           'row_lines', 'write_lines', 'print_lines', 'print_embedded', 'percent', 'figure_rows', 'print_figures',
+           'print_study', 'spread_text', 'group_sentences', 'choice_sentences', 'print_evaluation']
 
 # %% ../nbs/81_rows.ipynb #imports-rows
 import csv, io, json, re, sys
@@ -162,6 +162,22 @@ def print_lines(lines: Iterable[str]):
         tqdm.write(line)
         sys.stdout.flush()
 
+# %% ../nbs/81_rows.ipynb #print_embedded
+def print_embedded(
+    embedded,  # `Embeddings`
+    encoder,
+    listed: str,  # where the manifest was written
+):
+    "What was embedded, what was left out, and where it all lies"
+    from emotion_ser.core import report_list
+    if embedded.skipped:
+        report_list(print_status, "left out, cannot be decoded", list(embedded.skipped.values()))
+    first, last = encoder.statistics[0], encoder.statistics[-1]
+    print_result(f"written: {listed}")
+    print_result(f"written: {embedded.store}/*.parquet: "
+                 f"{len(set(embedded.manifest.content))} recordings, by `content`; a column "
+                 f"per layer and statistic, layer0_{first} to layer{encoder.top}_{last}")
+
 # %% ../nbs/81_rows.ipynb #percent
 def percent(share: float) -> str:
     "A share as a number of per cent"
@@ -265,19 +281,3 @@ def print_evaluation(
     seconds = evaluation.cost["seconds"].items()
     print_status(", ".join(f"{step} {s:.0f} s" for step, s in seconds))
     if out: print_result(f"written: {out}/{EVALUATION_FILES}")
-
-# %% ../nbs/81_rows.ipynb #print_embedded
-def print_embedded(
-    embedded,  # `Embeddings`
-    encoder,
-    listed: str,  # where the manifest was written
-):
-    "What was embedded, what was left out, and where it all lies"
-    from emotion_ser.core import report_list
-    if embedded.skipped:
-        report_list(print_status, "left out, cannot be decoded", list(embedded.skipped.values()))
-    first, last = encoder.statistics[0], encoder.statistics[-1]
-    print_result(f"written: {listed}")
-    print_result(f"written: {embedded.store}/*.parquet: "
-                 f"{len(set(embedded.manifest.content))} recordings, by `content`; a column "
-                 f"per layer and statistic, layer0_{first} to layer{encoder.top}_{last}")

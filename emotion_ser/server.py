@@ -108,9 +108,7 @@ def request_fault(
     return 0 if path.partition("?")[0] == "/" else 404
 
 # %% ../nbs/16a_server.ipynb #length_fault
-def length_fault(
-    headers: Message,
-) -> int:  # 0: it may be read
+def length_fault(headers: Message) -> int:  # 0: it may be read
     "The HTTP status that refuses a body, for the length that it announces"
     length = ",".join(headers.get_all("Content-Length", []))
     if "Transfer-Encoding" in headers or not re.fullmatch("[0-9]{1,18}", length): return 411

@@ -134,7 +134,7 @@ def save_model(
     study: Study,
     folder: str | Path,  # made if need be
 ):
-    "The head, and the blocks of the encoder that have learned, as a folder that `load_classifier` reads"
+    "The head, and the blocks of the encoder that have learned, as a folder that `EmotionClassifier.from_pretrained` reads"
     m, c, encoder = study.metrics, study.config, study.encoder
     about = {key: m[key] for key in ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")}
     if isinstance(encoder, TunedEncoder): about["tuned"] = encoder.n_tuned

@@ -137,9 +137,7 @@ def learn(
     return Learned(head, chosen, temperature, findings)
 
 # %% ../nbs/14a_training.ipynb #train_classifier
-def speech_kind(
-    manifest: pd.DataFrame,
-) -> str | None:  # `acted`, `synthetic`; None: not known
+def speech_kind(manifest: pd.DataFrame) -> str | None:  # `acted`, `synthetic`; None: not known
     "What kind of speech a corpus holds"
     name = manifest.attrs["corpus"]
     if name == SAMPLE: return "synthetic"

@@ -185,10 +185,7 @@ def envelope(
     return pd.DataFrame(dict(time=time, low=low, high=high))
 
 # %% ../nbs/12_windows.ipynb #put_latest
-def put_latest(
-    waiting: queue.Queue,
-    block: np.ndarray,
-) -> int:  # how many blocks were lost, 0 or 1
+def put_latest(waiting: queue.Queue, block: np.ndarray) -> int:  # how many blocks were lost, 0 or 1
     "Add a block to a queue; if it is full, the oldest one goes"
     lost = 0
     if waiting.full():

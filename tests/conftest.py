@@ -45,6 +45,11 @@ def metrics(folder, without=("seconds",)):
     return {key: value for key, value in found.items() if key not in without}
 
 
+def shards(folder):
+    "The finished shards of embeddings at any depth"
+    return [path for path in folder.rglob("*.parquet") if not any(part.startswith(".writing") for part in path.parts)]
+
+
 def offline(folder):
     "The environment in which Python finds no network"
     (folder / "sitecustomize.py").write_text("import socket\n\ndef refuse(*args, **kwargs): raise OSError('no network here')\n\n"

@@ -1,5 +1,4 @@
 """The command as a user runs it: results, repeatability, interruption, and every failure in one line."""
-import json
 import os
 import shutil
 import signal
@@ -8,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import emotion_ser, fails, metrics
+from conftest import emotion_ser, fails, metrics, shards
 
 from emotion_ser.synthetic import make_sample_corpus
 
@@ -52,13 +51,12 @@ def test_a_killed_run_resumes(tmp_path, own_cache):
     corpus = make_sample_corpus(tmp_path / "corpus", seed=3)
     command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", str(corpus), "--out"]
     victim = subprocess.Popen([*command, str(tmp_path / "A")], stderr=subprocess.DEVNULL, start_new_session=True)
-    shards = lambda: list(own_cache.rglob("*/[!.]*.parquet"))
-    while not shards() and victim.poll() is None: time.sleep(0.05)
+    while not shards(own_cache) and victim.poll() is None: time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    kept = {shard: shard.stat().st_mtime_ns for shard in shards()}
+    kept = {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}
     emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
-    assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards()}.items()  # what was there was used, not made again
+    assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}.items()  # what was there was used, not made again
     emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "B", check=True, EMOTION_SER_CACHE=str(tmp_path / "undisturbed"))
     assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
     assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()

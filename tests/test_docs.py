@@ -137,6 +137,14 @@ def test_every_recorded_run_has_its_row_in_words_of_today(walked):
     assert len(named) > 5 and set(named) <= set(STUDY)
 
 
+def test_every_recorded_table_is_listed_with_the_notebook_that_makes_it():
+    listed = (ROOT / "nbs/results/README.md").read_text()
+    for file in sorted((ROOT / "nbs/results").glob("*.json")):
+        row = next((line for line in listed.splitlines() if line.startswith("|") and f"`{file.stem}.csv`" in line), "")
+        made = re.findall(r"nbs/(\w+)\.ipynb", pages.maker(file, json.loads(file.read_text())))
+        assert row and all(f"nbs/{name}.ipynb" in row for name in made), file.stem
+
+
 @pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actor-holdout_tuned")')])
 def test_figures_are_large_enough_to_read(site, name, code):
     site.page.goto(f"{site.base}{name}.html")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import emotion_ser, fails
+from conftest import emotion_ser, fails, shards
 
-from emotion_ser.classifier import EmotionClassifier, Prediction
+from emotion_ser.classifier import Prediction
 from emotion_ser.core import printable, read_table
 from emotion_ser.rows import prediction_row, row_writer
 
@@ -148,10 +148,9 @@ def interrupt(*args, when, **env):
 @pytest.mark.parametrize("command", [("study",), ("evaluate", "--protocol", "actor-kfold", "--out", "OUT"), ("train", "--out", "OUT"), ("embed", "CORPUS", "--out", "OUT")])
 def test_ctrl_c_goes_on_where_it_was(small, tmp_path, own_cache, command):
     args = [{"OUT": tmp_path / "out", "CORPUS": small}.get(a, a) for a in command] + ([] if command[0] == "embed" else ["--corpus", small])
-    kept = lambda: list(tmp_path.rglob("*/[!.]*.parquet"))
-    status, _, err = interrupt(*args, when=lambda s: kept())
+    status, _, err = interrupt(*args, when=lambda s: shards(tmp_path))
     assert status == 130 and err.splitlines()[-1] == "interrupted; the same command goes on where it was" and "Traceback" not in err
-    assert kept() and not list(tmp_path.rglob(".writing*"))
+    assert shards(tmp_path) and not list(tmp_path.rglob(".writing*"))
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.2, 2.0, 3.0])
