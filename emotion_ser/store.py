@@ -25,11 +25,11 @@ from .preprocess import SAMPLING_RATE
 from .clips import Clip, group_by_length, list_clips, load_clip, map_ahead
 from .embed import FrozenEncoder, POOLINGS
 
-# %% ../nbs/02b_store.ipynb #_shelf
+# %% ../nbs/02b_store.ipynb #store-error
 class StoreError(OSError):
     "Embeddings that cannot be kept or read back: names the place, the reason and the way out"
 
-# %% ../nbs/02b_store.ipynb #shelf
+# %% ../nbs/02b_store.ipynb #store-path
 def store_path(
     cache_dir: str | Path | None,  # a folder or URL; default: `embeddings` in `default_cache()`
     encoder: FrozenEncoder,
@@ -75,7 +75,7 @@ def put_bytes(
     if is_local(files): write_file(path, write)
     else: files.pipe_file(path, data)  # whole, or not there
 
-# %% ../nbs/02b_store.ipynb #open_shelf
+# %% ../nbs/02b_store.ipynb #open-store
 def open_store(
     store: str | Path,  # from `store_path`
 ) -> tuple[Any, str]:  # the file system, and the path in it
@@ -142,7 +142,7 @@ def fits(
     names = [column_name(encoder.top, statistic) for statistic in encoder.statistics]
     return all(name in schema.names and schema.field(name).type == column for name in names)
 
-# %% ../nbs/02b_store.ipynb #on-shelf
+# %% ../nbs/02b_store.ipynb #stored-contents
 def stored_contents(
     store: str,  # from `store_path`
     encoder: FrozenEncoder,
@@ -282,7 +282,7 @@ class ShardWriter:
     def __enter__(self): return self
     def __exit__(self, *error): self.flush()
 
-# %% ../nbs/02b_store.ipynb #_fill_shelf
+# %% ../nbs/02b_store.ipynb #fill-store
 def fill_store(
     job: EmbeddingJob,
     embedded,  # pairs from `embed_clips`

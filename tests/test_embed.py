@@ -79,7 +79,7 @@ def often(): return partial(store.fill_store, every=0.1)
 
 
 def apart(talk, manifest, tiny, cache, pause=0.0, halting=False):
-    "What a process of its own does: load, say so, wait for the word, embed, tell what came out"
+    "What a process of its own does: load, say so, wait for the word, embed, send what came out"
     encoder, store.fill_store = frozen(tiny, pause), often()
     if halting: store.open = Halting
     talk.send("ready")
