@@ -13,6 +13,7 @@ class ForTheRoot(Preprocessor):
     "Drop nbdev's hidden cells and directives, and point links at nbs/"
 
     def preprocess(self, nb, resources):
+        nb.metadata["language_info"] = {"name": "python"}  # of the blocks of code
         nb.cells = [cell for cell in nb.cells if not re.match(r"#\|\s*(hide|default_exp)\b", cell.source)]
         for cell in nb.cells:
             cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)

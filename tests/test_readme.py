@@ -29,7 +29,7 @@ def commands():
         blocks = re.findall(r"```(?:\w*)\n(.*?)```", text, re.S)
         inline = re.findall(r"`(emotion_ser [a-z]+ -[^`]*)`", text)
         for command in [found for block in [*blocks, *inline] for found in COMMAND.findall(block)]:
-            if not re.search(r"[\[|]|\.\.\.|[A-Z]{3,}", command): yield page.name, command  # no usage, no place-holder
+            if not re.search(r"[\[|]|\.\.\.|[A-Z]{3,}| --\S+$", command): yield page.name, command  # no usage, no place-holder, no option's name alone
     for line in (ROOT / "nbs/results/commands.txt").read_text().splitlines():
         if not line.startswith("#"):
             command, place, options = line.split(maxsplit=2)
