@@ -33,7 +33,7 @@ class Dataset:
         return to_targets(self.manifest.emotion, self.labels)
 
     def view(self, rows, setting, stats=None):
-        "What a head with the `layers` and `pooling` of a setting reads: [len(rows), size]; of `stats`, else of the clips as they are"
+        "What a head with a setting's `layers` and `pooling` reads, of `stats` or the clips as they are: [len(rows), size]"
         stats = self.stats[0] if stats is None else stats
         layers = parse_layers(setting.layers, self.n_layers)
         statistics = np.arange(stats.shape[2])[POOLINGS[setting.pooling]]
@@ -50,8 +50,9 @@ def normalise_speakers(
     vectors: np.ndarray,  # [n, ...]
     actors: np.ndarray,  # [n]
 ) -> np.ndarray:  # [n, ...]: mean 0 and deviation 1 over the clips of each actor
-    "Remove what all clips of a speaker share; uses no label, but all of the speaker's clips. Raises `CorpusError`"
-    if pd.isna(actors).any(): raise CorpusError("some clips have no speaker; normalising per speaker needs one for each")
+    "Remove what all clips of a speaker share, without labels. Raises `CorpusError`"
+    if pd.isna(actors).any():
+        raise CorpusError("some clips have no speaker; normalising per speaker needs one for each")
     out = np.empty_like(vectors)
     for actor in pd.unique(actors):
         own = vectors[actors == actor]

@@ -52,7 +52,8 @@ def settings_tried(
     "The settings of which the best on the test part is reported"
     if not picked: return [setting]
     layers = ["all", *map(str, range(n_layers + 1))]
-    return [replace(setting, layers=l, regularisation=r) for l, r in product(layers, REGULARISATION[setting.head])]
+    every = product(layers, REGULARISATION[setting.head])
+    return [replace(setting, layers=l, regularisation=r) for l, r in every]
 
 # %% ../nbs/08a_leakage.ipynb #_accuracy
 def accuracy_of(
@@ -63,7 +64,7 @@ def accuracy_of(
 ) -> float:  # 0 to 1
     "Test accuracy of the one candidate of the grid, or of the best one on the test part itself"
     truth, accuracies = dataset.targets[split.test], []
-    # a network stops by the validation part, or, cheating, by the test part; a linear head learns from validation too
+    # a network stops by the validation part (cheating: by the test part), a linear head learns from it too
     learned = split.train if grid[0].is_network else np.sort(np.concatenate([split.train, split.valid]))
     fold = replace(split, train=learned, valid=split.test if picked else split.valid)
     for group in by_view(grid):
@@ -117,7 +118,7 @@ def leakage_ladder(
     setting: Candidate,
     seeds: range = range(10),
     report=print,  # called with each step's figure
-) -> pd.DataFrame:  # step, way (together, alone), figure (what would be reported), mean, low, high over seeds: percent
+) -> pd.DataFrame:  # step, way (together, alone), figure (to be reported); mean, low, high over seeds: percent
     "Every rung of the ladder, and every shortcut alone"
     rows, known = [], {}
     steps = [("together", *rung) for rung in LADDER.items()] + [("alone", *rung) for rung in ALONE.items()]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TUNED_HEADS', 'check_evaluation', 'EvaluationConfig', 'Task', 'read_config', 'task_key', 'read_result',
            'write_result', 'predict_splits', 'calibration_report', 'setting_row', 'split_row', 'spread_of', 'summarise',
-           'pooled_predictions', 'Evaluation', 'save_evaluation', 'run_evaluation', 'read_predictions', 'label_columns',
-           'compare_runs']
+           'pooled_predictions', 'Evaluation', 'evaluation_figures', 'save_evaluation', 'run_evaluation',
+           'read_predictions', 'label_columns', 'compare_runs']
 
 # %% ../nbs/08_protocols.ipynb #imports-protocols
 import hashlib, json, time
@@ -31,7 +31,8 @@ from emotion_ser.calibrate import (
     BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability,
     reliability)
 from .compare import paired_difference, sign_flip
-from .runs import RunConfig, load_manifest, output_folder, prediction_table, run_facts
+from .runs import (
+    RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts)
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, HEADS, REGULARISATION, SplitResult, make_grids, select_and_predict
 from .tuner import FineTuner, load_tuner
@@ -43,13 +44,15 @@ TUNED_HEADS = ("tuned", "ensemble")  # with fine-tuning
 def check_evaluation(c: "EvaluationConfig"):
     "Raise `ValueError` for what there is not, or does not go together"
     heads = TUNED_HEADS if c.finetune else HEADS
-    if c.protocol not in (None, *PROTOCOLS): raise ValueError(f"no protocol {c.protocol!r}; there are {', '.join(PROTOCOLS)}")
+    if c.protocol not in (None, *PROTOCOLS):
+        raise ValueError(f"no protocol {c.protocol!r}; there are {', '.join(PROTOCOLS)}")
     if c.head not in heads: raise ValueError(f"no head {c.head!r}; there are {', '.join(heads)}")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if not c.finetune: return
     if c.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
     if c.augment and c.head == "tuned":
-        raise ValueError("a tuned network learns from copies as it is; augment is for the ensemble's other members")
+        raise ValueError("a tuned network learns from copies as it is; "
+                         "augment is for the ensemble's other members")
     if not 1 <= c.members <= 5: raise ValueError(f"{c.members} members: give 1 to 5")
 
 # %% ../nbs/08_protocols.ipynb #evaluationconfig
@@ -127,7 +130,8 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     manifest = task.dataset.manifest
     clips = manifest[[c for c in ("content", "sound", "emotion", "actor") if c in manifest]].astype(str)
     whole = [asked, task.encoder.fingerprint, versions(), recipes, clips.to_numpy().tolist()]
-    return hashlib.blake2b(json.dumps(whole, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    text = json.dumps(whole, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/08_protocols.ipynb #kept
 def read_result(
@@ -247,7 +251,8 @@ def pooled_predictions(
     tables = []
     for k, (split, result) in enumerate(zip(splits, results)):
         calibrated = apply_temperature(result.probabilities, result.temperature)
-        tables.append(prediction_table(dataset.manifest, split.test, calibrated, dataset.labels).assign(split=k))
+        table = prediction_table(dataset.manifest, split.test, calibrated, dataset.labels)
+        tables.append(table.assign(split=k))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/08_protocols.ipynb #evaluation
@@ -259,6 +264,16 @@ class Evaluation:
     predictions: pd.DataFrame  # see `pooled_predictions`
     cost: dict  # seconds and memory, which differ from run to run
 
+# %% ../nbs/08_protocols.ipynb #evaluation-figures
+def evaluation_figures(evaluation: Evaluation) -> dict:  # name -> function that draws it
+    "Confusion matrix and reliability, captioned with corpus, encoder, head, protocol and seed"
+    m = evaluation.metrics
+    title = f"{printable(m['corpus'])}, {printable(m['encoder'])}\n{evaluation.config.title}"
+    tables = {f"{when} temperature": m["calibration"][f"table_{when}"] for when in ("before", "after")}
+    bins = {name: pd.DataFrame(table) for name, table in tables.items()}
+    return dict(confusion_matrix=lambda: plot_confusion(confusion_table(m), title),
+                reliability=lambda: plot_reliability(bins, title))
+
 # %% ../nbs/08_protocols.ipynb #save_evaluation
 def save_evaluation(
     evaluation: Evaluation,
@@ -268,16 +283,13 @@ def save_evaluation(
     "Write predictions.csv, cost.json and metrics.json, and last confusion_matrix.png and reliability.png"
     out, m = Path(out), evaluation.metrics
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.json", "confusion_matrix.png", "reliability.png"): (out / name).unlink(missing_ok=True)
+    figures = evaluation_figures(evaluation)
+    for name in ("metrics.json", *(f"{name}.png" for name in figures)): (out / name).unlink(missing_ok=True)
     write_table(evaluation.predictions.round(4), out / "predictions.csv")
     for name, content in {"cost.json": evaluation.cost, "metrics.json": m}.items():
         text = json.dumps(content, indent=1) + "\n"
         write_file(out / name, lambda path: path.write_text(text))
-    title = f"{printable(m['corpus'])}, {printable(m['encoder'])}\n{evaluation.config.title}"
-    counts = pd.DataFrame(m["confusion"], *(pd.Index(m["labels"], name=name) for name in ("truth", "prediction")))
-    bins = {f"{when} temperature": pd.DataFrame(m["calibration"][f"table_{when}"]) for when in ("before", "after")}
-    save_figures(out, dict(confusion_matrix=lambda: plot_confusion(counts, title),
-                           reliability=lambda: plot_reliability(bins, title)), report)
+    save_figures(out, figures, report)
     return out
 
 # %% ../nbs/08_protocols.ipynb #run_evaluation
@@ -299,11 +311,12 @@ def run_evaluation(
         predict = partial(select_and_predict, dataset, grids=task.grids, tuner=task.tuner)
         results, kept = predict_splits(splits, predict, folder, task_key(task), progress)
         if kept: report(f"{kept} of {len(splits)} splits were there already")
-        metrics = summarise(dataset, splits, results) | run_facts(task.config, dataset.manifest, task.encoder, dataset.labels)
+        seconds = dict(embedding=embedded - started, examining=time.perf_counter() - embedded)
+        metrics = summarise(dataset, splits, results)
+        metrics |= run_facts(task.config, dataset.manifest, task.encoder, dataset.labels)
         metrics |= dict(candidates=[asdict(c) for c in task.candidates], clips=len(dataset.manifest))
-        seconds = dict(embedding=round(embedded - started, 1), examining=round(time.perf_counter() - embedded, 1))
-        cost = dict(seconds=seconds, splits_kept=kept, peak_memory_mb=peak_memory_mb(),
-                    command=task.config.command, versions=versions())
+        cost = dict(seconds={step: round(s, 1) for step, s in seconds.items()}, splits_kept=kept,
+                    peak_memory_mb=peak_memory_mb(), command=task.config.command, versions=versions())
         evaluation = Evaluation(task.config, metrics, pooled_predictions(dataset, splits, results), cost)
         if out: save_evaluation(evaluation, out, report)
     return evaluation
@@ -318,7 +331,8 @@ def read_predictions(
     table = read_table(file)
     if missing := {"path", "actor", "truth", "prediction"} - set(table):
         raise ValueError(f"{file}: has no column {min(missing)}; is it {whole}?")
-    if "split" not in table: raise ValueError(f"{run}: a run of `emotion_ser study`, which has one split alone; give {whole}")
+    if "split" not in table:
+        raise ValueError(f"{run}: a run of `emotion_ser study`, which has one split alone; give {whole}")
     return table.sort_values(["split", "path"], ignore_index=True)
 
 # %% ../nbs/08_protocols.ipynb #check-comparable
@@ -330,14 +344,14 @@ def label_columns(table: pd.DataFrame) -> list[str]:
 def compare_runs(
     first: str | Path,  # a folder written by `save_evaluation`
     second: str | Path,  # another, of the same clips under the same protocol
-) -> pd.DataFrame:  # see `paired_difference`; its `attrs` hold `interval_over`, a sentence, and `p`, of `sign_flip`
+) -> pd.DataFrame:  # see `paired_difference`; in its `attrs` `interval_over`, a sentence, and `p`, of `sign_flip`
     "Two runs on the same splits, actor by actor. Raises `ValueError` if they were not tested on the same clips"
     a, b = read_predictions(first), read_predictions(second)
     same, labels = ["split", "path", "actor", "truth"], label_columns(a)
     if not a[same].equals(b[same]):
         raise ValueError(f"{first} and {second} were not tested on the same clips in the same splits")
     if other := set(labels) ^ set(label_columns(b)):
-        raise ValueError(f"{first} and {second} do not know the same labels; {min(other)} is one of one of them alone")
+        raise ValueError(f"{first} and {second} do not know the same labels; only one of them knows {min(other)}")
     clips = a[[c for c in ("path", "start", "end") if c in a]].astype(str).agg(" ".join, axis=1)
     groups, over = interval_groups(len(a), a.actor, clips)
     pair = a.truth.to_numpy(), a.prediction.to_numpy(), b.prediction.to_numpy(), labels, groups

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW_CLIPS', 'check_finetune', 'options', 'RunConfig', 'load_manifest', 'report_scarce', 'usable_clips', 'folders_at',
-           'output_folder', 'prediction_table', 'corpus_digest', 'run_facts']
+           'output_folder', 'prediction_table', 'corpus_digest', 'run_facts', 'confusion_table']
 
 # %% ../nbs/05c_runs.ipynb #imports-runs
 import hashlib, json, os, shlex
@@ -32,9 +32,11 @@ def check_finetune(
     if finetune < 0: raise ValueError(f"{finetune} blocks to tune: give one or more, or 0 for none")
     if not finetune: return
     if encoder == "acoustic":
-        raise ValueError("the acoustic encoder has no blocks that could learn; name a pretrained one, such as facebook/wav2vec2-base")
+        raise ValueError("the acoustic encoder has no blocks that could learn; "
+                         "name a pretrained one, such as facebook/wav2vec2-base")
     if layers not in (None, "all") or pooling not in (None, "mean+std"):
-        raise ValueError("with fine-tuning the head reads all layers, mean and deviation over the speech; leave layers and pooling out")
+        raise ValueError("with fine-tuning the head reads all layers, mean and deviation over the speech; "
+                         "leave layers and pooling out")
 
 # %% ../nbs/05c_runs.ipynb #options
 def options(asked: dict) -> str:  # name -> value
@@ -62,7 +64,8 @@ class RunConfig:
     subcommand: ClassVar = ""  # of `emotion_ser`
 
     def __post_init__(self):
-        if not 0 <= self.seed < 2**32: raise ValueError(f"seed {self.seed}: give a whole number from 0 to {2**32 - 1}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed}: give a whole number from 0 to {2**32 - 1}")
         check_finetune(self.finetune, self.encoder, self.layers, self.pooling)
 
     def asked(self) -> dict:
@@ -104,9 +107,10 @@ def report_scarce(
 ):
     "Tell which labels have no clip to learn from, and which have fewer than `FEW_CLIPS`"
     counts = manifest.emotion.iloc[rows].value_counts().reindex(label_names(manifest), fill_value=0)
-    lacking, few = counts[counts == 0], counts[(counts > 0) & (counts < FEW_CLIPS)]
-    if len(lacking): report(f"no clip to learn from, so never answered: {', '.join(lacking.index)}")
-    if len(few): report(f"hardly any clips to learn from: {', '.join(f'{label} {n}' for label, n in few.items())}")
+    lacking = [label for label, n in counts.items() if n == 0]
+    few = [f"{label} {n}" for label, n in counts.items() if 0 < n < FEW_CLIPS]
+    if lacking: report(f"no clip to learn from, so never answered: {', '.join(lacking)}")
+    if few: report(f"hardly any clips to learn from: {', '.join(few)}")
 
 # %% ../nbs/05c_runs.ipynb #usable-clips
 def usable_clips(
@@ -129,11 +133,12 @@ def folders_at(place: Path) -> set:
 def output_folder(
     out: str | Path | None,  # made if need be; None: nothing is written
 ):  # gives the folder, or None
-    "A folder to write into. If the work in it fails, folders made for it that are still empty are removed. Raises `ValueError`"
+    "A folder to write into. If that work fails, folders made for it that are still empty go. Raises `ValueError`"
     if out is None: return (yield None)
     out = Path(out)
     for place in (out, *out.parents):
-        if place.exists() and not place.is_dir(): raise ValueError(f"{place}: a file, not a folder; give another place")
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place}: a file, not a folder; give another place")
     before = folders_at(out)
     out.mkdir(parents=True, exist_ok=True)  # fail early, before the long work
     try: yield out
@@ -188,3 +193,9 @@ def run_facts(
         command=config.command,
         versions=versions(),
     )
+
+# %% ../nbs/05c_runs.ipynb #confusion-table
+def confusion_table(metrics: dict) -> pd.DataFrame:  # truth in rows, predictions in columns
+    "The confusion matrix of a report"
+    labels = metrics["labels"]
+    return pd.DataFrame(metrics["confusion"], pd.Index(labels, name="truth"), pd.Index(labels, name="prediction"))

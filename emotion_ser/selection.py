@@ -76,7 +76,8 @@ def check_view(
     "Raise `EncoderError` for layers or statistics that an encoder does not have"
     if layers: parse_layers(layers, encoder.n_layers)
     if pooling and pooling not in encoder.poolings:
-        raise EncoderError(f"no pooling {pooling!r} with {encoder.name}; there are {', '.join(encoder.poolings)}")
+        there = ", ".join(encoder.poolings)
+        raise EncoderError(f"no pooling {pooling!r} with {encoder.name}; there are {there}")
 
 # %% ../nbs/07_selection.ipynb #candidates
 def candidates(
@@ -92,8 +93,9 @@ def candidates(
     found, space = [], search_space(encoder)
     for name in ANY if head == "any" else (head,):
         all_layers, poolings = space[name]
-        settings = product([layers] if layers else all_layers, [pooling] if pooling else poolings, REGULARISATION[name])
-        found += [Candidate(name, *setting) for setting in settings]
+        if layers: all_layers = [layers]
+        if pooling: poolings = [pooling]
+        found += [Candidate(name, *setting) for setting in product(all_layers, poolings, REGULARISATION[name])]
     return found
 
 # %% ../nbs/07_selection.ipynb #teams
@@ -180,7 +182,7 @@ def inner_predictions(
     dataset: Dataset,
     folds: list[Split],  # from `inner_folds`
     group: list[Candidate],  # of `by_view`
-) -> tuple[dict, dict]:  # candidate -> [n_inner, n_labels], fold after fold; candidate -> its network of each fold
+) -> tuple[dict, dict]:  # candidate -> [n_inner, n_labels], fold after fold; candidate -> its networks
     "What candidates predict where they have not learned, and the networks that did"
     predicted: dict = {c: [] for c in group}
     networks: dict = {c: [] for c in group if c.is_network}
@@ -287,9 +289,10 @@ def combine(
     uar = {c: value for m in members for c, value in m.uar.items()}
     if len(members) == 1:
         return SplitResult(members[0].test, temperatures[0], chosen, uar, uar[chosen[0]])
-    both = average_logs(inner, temperatures)
+    together = average_logs(inner, temperatures)
+    temperature = fit_temperature(truth, together, dataset.labels)
     test = average_logs([m.test for m in members], temperatures)
-    return SplitResult(test, fit_temperature(truth, both, dataset.labels), chosen, uar, uar_on(dataset, rows, both))
+    return SplitResult(test, temperature, chosen, uar, uar_on(dataset, rows, together))
 
 # %% ../nbs/07_selection.ipynb #choosing-folds
 def choosing_folds(

@@ -27,9 +27,9 @@ from .blocks import TunedEncoder, UPPER_FILE, save_upper
 from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune
 from .evaluate import evaluate_predictions, plot_confusion
-from emotion_ser.runs import (
-    RunConfig, load_manifest, output_folder, prediction_table, report_scarce, run_facts,
-    usable_clips)
+from .runs import (
+    RunConfig, confusion_table, load_manifest, output_folder, prediction_table, report_scarce,
+    run_facts, usable_clips)
 
 # %% ../nbs/06_study.ipynb #studyconfig
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,10 @@ class StudyConfig(RunConfig):
         super().__post_init__()
         object.__setattr__(self, "recipe", current_name(self.recipe))  # 0.1.0 had other names
         object.__setattr__(self, "protocol", protocol_name(self.protocol, one_split=True))
-        if self.recipe not in RECIPES: raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
-        if self.finetune and self.recipe != "tuned": raise ValueError("fine-tuning has a recipe of its own; leave recipe out")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"no recipe {self.recipe!r}; there are {', '.join(RECIPES)}")
+        if self.finetune and self.recipe != "tuned":
+            raise ValueError("fine-tuning has a recipe of its own; leave recipe out")
 
     def resolved(self) -> "StudyConfig":
         "The same with layers and pooling filled in from the recipe"
@@ -91,7 +93,8 @@ def train_tuned(
     "Fine-tune the top blocks of an encoder together with a head"
     labels = label_names(states.manifest)
     targets = to_targets(states.manifest.emotion, labels)
-    tuned = fine_tune(states, split.train, split.valid, targets, labels, FINE_TUNING, seed, checkpoint, progress)
+    tuned = fine_tune(states, split.train, split.valid, targets, labels,
+                      FINE_TUNING, seed, checkpoint, progress)
     probabilities = softmax(tuned.logits(states, split.test), axis=1)
     return Trained(tuned.encoder, tuned.head, tuned.history, probabilities)
 
@@ -116,7 +119,8 @@ def study_metrics(
     tested, labels = manifest.iloc[split.test], trained.head.labels
     found = evaluate_predictions(tested.emotion, trained.probabilities, labels, tested.actor)
     sizes = {f"n_{part}": len(rows) for part, rows in split.parts.items()}
-    return dict(**found, **sizes, embedding_size=trained.encoder.size, epochs=int(trained.history.epoch.max()))
+    sizes |= dict(embedding_size=trained.encoder.size, epochs=int(trained.history.epoch.max()))
+    return found | sizes
 
 # %% ../nbs/06_study.ipynb #_write
 def study_figures(study: Study) -> dict:  # name -> function that draws it
@@ -124,10 +128,8 @@ def study_figures(study: Study) -> dict:  # name -> function that draws it
     m, c = study.metrics, study.config
     title = f"{printable(m['corpus'])}, {printable(m['encoder'])}, layers {c.layers}, {c.pooling}\n{c.title}"
     found = f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"
-    axes = [pd.Index(m["labels"], name=name) for name in ("truth", "prediction")]
-    counts = pd.DataFrame(m["confusion"], *axes)
     return dict(learning_curves=partial(plot_learning_curves, study.history, title),
-                confusion_matrix=partial(plot_confusion, counts, found))
+                confusion_matrix=partial(plot_confusion, confusion_table(m), found))
 
 # %% ../nbs/06_study.ipynb #save_study
 def save_model(
@@ -136,7 +138,8 @@ def save_model(
 ):
     "The head, and the blocks of the encoder that have learned, as a folder that `EmotionClassifier.from_pretrained` reads"
     m, c, encoder = study.metrics, study.config, study.encoder
-    about = {key: m[key] for key in ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")}
+    noted = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
+    about = {key: m[key] for key in noted}
     if isinstance(encoder, TunedEncoder): about["tuned"] = encoder.n_tuned
     save_head(study.head, folder, layers=c.layers, pooling=c.pooling, **about)
     if isinstance(encoder, TunedEncoder): write_file(Path(folder) / UPPER_FILE, partial(save_upper, encoder))
@@ -196,7 +199,7 @@ def prepare_study(
 # %% ../nbs/06_study.ipynb #run_study-2
 def run_study(
     config: StudyConfig = StudyConfig(),
-    out: str | Path | None = None,  # a folder for the run's files, see `save_study`; an interrupted run goes on there
+    out: str | Path | None = None,  # for the run's files, see `save_study`; an interrupted run goes on there
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
@@ -205,15 +208,16 @@ def run_study(
     started, config = time.perf_counter(), config.resolved()
     with output_folder(out):
         embedded, split = prepare_study(config, cache_dir, report, progress)
-        gathered = time.perf_counter()
-        checkpoint = Path(out) / "tuning.safetensors" if out else None
+        seconds = dict(gather=time.perf_counter() - started)
+        checkpoint, recipe = Path(out) / "tuning.safetensors" if out else None, RECIPES[config.recipe]
         if isinstance(embedded, States): trained = train_tuned(embedded, split, config.seed, checkpoint, progress)
-        else: trained = train_frozen(embedded, split, RECIPES[config.recipe], config.seed)
-        metrics = study_metrics(embedded.manifest, split, trained)
-        metrics |= run_facts(config, embedded.manifest, trained.encoder, trained.head.labels)
-        metrics["recipe"] = asdict(FINE_TUNING if config.finetune else RECIPES[config.recipe])
-        metrics["seconds"] = dict(gather=round(gathered - started, 2), total=round(time.perf_counter() - started, 2))
-        predictions = prediction_table(embedded.manifest, split.test, trained.probabilities, trained.head.labels)
+        else: trained = train_frozen(embedded, split, recipe, config.seed)
+        seconds["total"] = time.perf_counter() - started
+        manifest, labels = embedded.manifest, trained.head.labels
+        predictions = prediction_table(manifest, split.test, trained.probabilities, labels)
+        metrics = study_metrics(manifest, split, trained) | run_facts(config, manifest, trained.encoder, labels)
+        metrics["recipe"] = asdict(FINE_TUNING if config.finetune else recipe)
+        metrics["seconds"] = {step: round(s, 2) for step, s in seconds.items()}
         study = Study(config, metrics, trained.history, predictions, trained.head, trained.encoder)
         if out: save_study(study, out, report)
         if checkpoint: checkpoint.unlink(missing_ok=True)
