@@ -42,8 +42,8 @@ def reliability(
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     labels: list[str],  # what the columns mean
     bins: int = BINS,  # of equal width
-) -> pd.DataFrame:  # a row per bin (low, high]: low, high, clips, confidence, accuracy (means, NaN without clips)
-    "How sure, and how often right, by confidence. `ValueError` for what are no probabilities of these clips"
+) -> pd.DataFrame:  # a row per bin: low, high, clips, mean confidence and accuracy (NaN without clips)
+    "How sure, and how often right, by confidence. Raises `ValueError` for what are no probabilities"
     position, p = _checked(truth, probabilities, labels)
     if bins < 1: raise ValueError(f"{bins} bins; one at least is needed")
     edges = np.arange(bins + 1) / bins
@@ -68,18 +68,18 @@ def calibration_error(
     labels: list[str],  # what the columns mean
     bins: int = BINS,  # of equal width
 ) -> float:  # 0 (says what comes true) to 1 (always sure, never right)
-    "Expected calibration error (Naeini et al. 2015; Guo et al. 2017); `ValueError` as in `reliability`"
+    "Expected calibration error (Naeini et al. 2015; Guo et al. 2017). Raises `ValueError`"
     return _ece(reliability(truth, probabilities, labels, bins))
 
 # %% ../nbs/05a_calibrate.ipynb #apply_temperature
-_LEAST = 1e-300  # a probability below counts as this: a softmax can give 0, which no logarithm survives
+_LEAST = 1e-300  # a probability below counts as this: no logarithm survives a 0
 
 
 def apply_temperature(
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     temperature: float,  # above 1 less sure, below 1 surer, 1 as it was
 ) -> np.ndarray:  # [n, n_labels] float64, each row sums to 1, its labels in the order they had
-    "softmax(log p / T) (Guo et al. 2017). `ValueError` unless the temperature is finite and above 0"
+    "softmax(log p / T) (Guo et al. 2017). Raises `ValueError` unless T is finite and above 0"
     from scipy.special import softmax
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"a temperature of {temperature}; it must be finite and above 0")
@@ -93,8 +93,8 @@ def negative_log_likelihood(
     truth: np.ndarray,  # [n] labels
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     labels: list[str],  # what the columns mean
-) -> float:  # nats per clip: 0 is sure and right, log(n_labels) a shrug, above that worse than a shrug
-    "Mean surprise at the truth. `ValueError` as in `reliability`"
+) -> float:  # nats per clip: 0 is sure and right, log(n_labels) a shrug
+    "Mean surprise at the truth. Raises `ValueError`"
     position, p = _checked(truth, probabilities, labels)
     of_truth = p[np.arange(len(p)), position]
     return float(np.log(1 / np.clip(of_truth, _LEAST, 1)).mean())
@@ -107,8 +107,8 @@ def fit_temperature(
     truth: np.ndarray,  # [n] labels
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     labels: list[str],  # what the columns mean
-) -> float:  # between exp(-4) = 0.018 and exp(4) = 55, where the search ends if the clips set no limit
-    "The temperature of least negative log-likelihood here (Guo et al. 2017). `ValueError` if there are no clips"
+) -> float:  # 0.018 to 55 (exp(-4) to exp(4)), where the search ends if the clips set no limit
+    "The temperature of least negative log-likelihood (Guo et al. 2017). Raises `ValueError`"
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
     position, p = _checked(truth, probabilities, labels)
@@ -124,7 +124,7 @@ def fit_temperature(
 
 # %% ../nbs/05a_calibrate.ipynb #is_calibrated
 def is_calibrated(temperature: float) -> bool:
-    "Whether a temperature was found: at the ends of the search the clips set no limit, and it says nothing"
+    "Whether a temperature was found: at the ends of the search the clips set no limit"
     return bool(abs(np.log(temperature)) < LOG_LIMIT - 0.01)
 
 # %% ../nbs/05a_calibrate.ipynb #plot_reliability-1
@@ -137,7 +137,7 @@ def _curve(ax, table, label, **style):
 
 # %% ../nbs/05a_calibrate.ipynb #_share_bars
 def _share_bars(ax, table, left, width, **style):
-    "The share of clips per bin as bars; `left` and `width` in units of a bin, so that several tables fit"
+    "The share of clips per bin as bars; `left` and `width` are shares of a bin"
     size, share = table.high - table.low, table.clips / table.clips.sum()
     ax.bar(table.low + left * size, share, width * size, align="edge", **style)
 
