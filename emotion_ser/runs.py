@@ -72,9 +72,7 @@ class RunConfig:
         "What the command says"
         return {**asdict(self), "finetune": self.finetune or None}
 
-    def traits(self) -> list[str]:
-        "How it learns, in a few words"
-        return []
+    def traits(self) -> list[str]: return []  # how it learns, in a few words
 
     @property
     def command(self) -> str:
