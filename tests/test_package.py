@@ -1,10 +1,11 @@
 """Notebooks, package, README and wheel agree, and the check of the notebooks can fail."""
+import ast
 import json
 import sys
 
 import pytest
 from conftest import ROOT, copy_sources, offline, run
-from imports import mixed
+from imports import lent, mixed, namesakes
 
 import emotion_ser
 
@@ -69,4 +70,11 @@ def test_imports_stand_alone(tmp_path):
     assert run(sys.executable, ROOT / "tests/imports.py").returncode == 0
     cell = lambda code: dict(cell_type="code", id=code, source=[code])
     (tmp_path / "n.ipynb").write_text(json.dumps(dict(cells=[cell("import os"), cell("import os; os.getcwd()"), cell("%pwd"), cell("1")])))
-    assert mixed(tmp_path / "n.ipynb") == ["import os; os.getcwd()"]
+    assert mixed(tmp_path / "n.ipynb") == ["n.ipynb: cell import os; os.getcwd() holds an import and something else"]
+
+
+def test_what_holds_the_house_together_is_seen():
+    trees = {name: ast.parse(code) for name, code in dict(
+        first="from .second import later\ndef second(): pass", second="from .first import _own, given\nfrom os import _exit").items()}
+    assert lent(trees) == ["first imports from second, a later notebook", "second imports the private _own of first"]
+    assert namesakes(trees) == ["first.second has the name of a module"]
