@@ -37,7 +37,7 @@ class ModelInfo:
     pooling: str | None = None  # one of `POOLINGS`
     tuned: int = 0  # how many of the encoder's top blocks were fine-tuned
     setting: dict = field(default_factory=dict)  # head, regularisation ...: what inner folds chose
-    augment: bool = False  # whether it learned from training copies too
+    augment: bool = False  # augmentation: whether it learned from clips at other speeds too
     clips: int | None = None  # how many it learned from
     actors: list = field(default_factory=list)  # who spoke them
     held_out: list = field(default_factory=list)  # whom it did not learn from

@@ -75,11 +75,11 @@ Emotions = Annotated[Optional[str], typer.Option(
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]
-Finetune = Annotated[int, typer.Option(
-    min=0, help="let this many of the encoder's top blocks learn too; 0: it stays frozen. "
+Finetune = Annotated[Optional[int], typer.Option(
+    min=1, help="let this many of the encoder's top blocks learn too; default: it stays frozen. "
                 "Slow without a GPU, goes on where it was interrupted")]
-Members = Annotated[int, typer.Option(
-    min=1, max=5, help="with --finetune: networks tuned in each split, averaged")]
+Members = Annotated[Optional[int], typer.Option(
+    min=1, max=5, help="with --finetune: networks tuned in each split, averaged; default: 1")]
 SpeakerNorm = Annotated[bool, typer.Option(
     "--speaker-norm", help="normalise each speaker by all of their clips: "
                            "uses unlabelled audio of the person tested")]
@@ -105,7 +105,7 @@ def study_command(
     recipe: Recipe = "tuned",
     protocol: StudyProtocol = "random",
     emotions: Emotions = None,
-    finetune: Finetune = 0,
+    finetune: Finetune = None,
     seed: Seed = 0,
     out: StudyFolder = None,
 ):
@@ -115,7 +115,7 @@ def study_command(
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
         corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, recipe=recipe,
-        protocol=protocol, emotions=emotions, finetune=finetune, seed=seed)
+        protocol=protocol, emotions=emotions, finetune=finetune or 0, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
 
@@ -131,22 +131,22 @@ def evaluate_command(
     augment: Augment = False,
     speaker_norm: SpeakerNorm = False,
     emotions: Emotions = None,
-    finetune: Finetune = 0,
-    members: Members = 1,
+    finetune: Finetune = None,
+    members: Members = None,
     repeats: Repeats = 10,
     seed: Seed = 0,
     out: EvaluationFolder = None,
 ):
     "Evaluate under a protocol: choices on inner folds, intervals, subgroups, calibration. Resumable."
-    refuse_options({f"--members {members}": members > 1 and not finetune,
+    refuse_options({f"--members {members}": bool(members) and not finetune,
                     "--head tuned": head == "tuned" and not finetune}, "of use with --finetune alone")
     refuse_options({f"--repeats {repeats}": repeats != 10 and protocol != "random"},
                    "of use with --protocol random alone")
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
-        head=head or ("tuned" if finetune else "lda"), augment=augment, speaker_norm=speaker_norm,
-        emotions=emotions, finetune=finetune, members=members, repeats=repeats, seed=seed)
+        head=head or "", augment=augment, speaker_norm=speaker_norm,
+        emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 

@@ -34,7 +34,7 @@ class Shortcuts:
 def apply_leaks(
     dataset: Dataset,
     shortcuts: Shortcuts,
-) -> Dataset:  # with no training copies, and each row taken for a recording of its own
+) -> Dataset:  # without augmentation, and each row taken for a recording of its own
     "The corpus as somebody sees it who does not look for copies"
     speeds = len(dataset.stats) if shortcuts.copies else 1
     times = 2 if shortcuts.doubled else 1
@@ -95,7 +95,7 @@ STEPS = {  # from mild to gross
     "split by clip": "by_clip",
     "picked on test": "picked",
     "best of ten": "best",
-    "copies first": "copies",
+    "augmented first": "copies",
     "doubled archive": "doubled",
 }
 

@@ -60,7 +60,7 @@ def check_evaluation(c: "EvaluationConfig"):
 class EvaluationConfig(RunConfig):
     "What makes an evaluation, see `check_evaluation`; without a protocol it takes `default_protocol`"
     head: str = ""  # one of `HEADS`, with fine-tuning of `TUNED_HEADS`; default: lda, tuned
-    augment: bool = False  # learn from copies at other speeds too
+    augment: bool = False  # augmentation: learn from clips at other speeds too
     speaker_norm: bool = False  # normalise each speaker by all of their clips
     repeats: int = 10  # random splits
     members: int = 1  # with fine-tuning: networks that are tuned in each split, 1 to 5

@@ -54,4 +54,4 @@ def test_what_does_not_go_together(small, tiny):
     fails(emotion_ser("study", "--corpus", small, "--finetune", 1), "acoustic encoder has no blocks")
     fails(emotion_ser("study", "--corpus", small, "--encoder", tiny, "--finetune", 3), "has 1 to 2")
     fails(emotion_ser("evaluate", "--corpus", small, "--encoder", tiny, "--finetune", 1, "--head", "lda"), "tuned, ensemble")
-    fails(emotion_ser("study", "--corpus", small, "--encoder", tiny, "--finetune", -1), "--finetune", status=2)
+    fails(emotion_ser("study", "--corpus", small, "--encoder", tiny, "--finetune", 0), "--finetune", status=2)

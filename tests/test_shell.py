@@ -173,7 +173,7 @@ def test_a_command_alone_shows_its_help():
 
 
 @pytest.mark.parametrize("command, reasons", [
-    ("evaluate --members 2", ("--members 2", "--finetune")), ("evaluate --head tuned", ("--head tuned", "--finetune")),
+    ("evaluate --members 2", ("--members 2", "--finetune")), ("evaluate --members 1", ("--members 1", "--finetune")), ("evaluate --head tuned", ("--head tuned", "--finetune")),
     ("evaluate --repeats 3 --protocol loso", ("--repeats 3", "--protocol random")),
     ("study --finetune 1 --encoder x --recipe baseline", ("--recipe baseline", "--finetune")), ("predict x.wav --format csv --top 2", ("--top 2", "--format csv")),
     ("predict x.wav --encoder-path /nowhere", ("acoustic", "/nowhere", "out")), ("train --out OUT --published a/b", ("published", "acoustic")),
