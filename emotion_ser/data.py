@@ -115,13 +115,13 @@ def find_speech(
 
 # %% ../nbs/00_data.ipynb #one_per_name
 def one_per_name(
-    manifest: pd.DataFrame,  # with path and `sound`
+    manifest: pd.DataFrame,  # with path and `sound`; with `name` where the file's name does not suffice
     report,  # called with a sentence
 ) -> pd.DataFrame:  # sorted by name
     "One row per clip name: the copy that lies highest in the folder. Raises `CorpusError`"
     paths = list(map(Path, manifest.path))
     names, depths = [path.stem for path in paths], [len(path.parts) for path in paths]
-    table = manifest.assign(name=names, depth=depths)
+    table = manifest.assign(name=manifest.get("name", names), depth=depths)
     sounds = table.drop_duplicates(["name", "sound"])
     several = sounds[sounds.duplicated("name", keep=False)]
     differ = [" and ".join(same.path) for _, same in several.groupby("name")]
@@ -149,7 +149,7 @@ def report_missing(
 
 # %% ../nbs/00_data.ipynb #columns
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
-           "sampling_rate", "channels", "content", "sound"]
+           "sampling_rate", "channels", "content", "sound", "corpus"]
 
 # %% ../nbs/00_data.ipynb #prepare_ravdess
 def prepare_ravdess(
@@ -159,10 +159,12 @@ def prepare_ravdess(
     "The manifest of a RAVDESS folder. Raises `CorpusError` if there is nothing to learn from"
     report = printed(report)
     clips = with_facts(find_speech(folder, report), report)
-    manifest = one_per_name(with_sound(clips, report), report)[COLUMNS]
+    called = corpus_name(folder, "RAVDESS")
+    manifest = one_per_name(with_sound(clips, report), report)
+    manifest = manifest.assign(corpus="ravdess" if called == "RAVDESS" else called)[COLUMNS]
     report_twins(manifest, report)
     report_missing(manifest, report)
-    manifest.attrs.update(corpus=corpus_name(folder, "RAVDESS"), layout="RAVDESS's file names")
+    manifest.attrs.update(corpus=called, layout="RAVDESS's file names")
     return manifest
 
 # %% ../nbs/00_data.ipynb #label_names

@@ -110,7 +110,7 @@ def read_config(
 ) -> Task:
     "Load and embed what a configuration names. Raises `CorpusError`, `AudioError` or `EncoderError`"
     c = config
-    manifest = load_manifest(c.corpus, c.emotions, report)
+    manifest = load_manifest(c.corpus, c.emotions, report, c.map)
     protocol = c.protocol or default_protocol(manifest, report)
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder)

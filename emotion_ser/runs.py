@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from .core import report_list, versions
 from .data import label_names, select_emotions
+from .corpora import map_labels, read_map
 from .own import load_corpus
 from .embed import FrozenEncoder
 from .store import Embeddings
@@ -52,12 +53,13 @@ def options(asked: dict) -> str:  # name -> value
 @dataclass(frozen=True)
 class RunConfig:
     "What makes a run; the defaults need no download. Raises `ValueError` for what does not go together"
-    corpus: str = "sample"  # `sample`, `ravdess`, a folder or a CSV, see `load_corpus`
+    corpus: str = "sample"  # a name, a folder or a CSV; several: `ravdess,emodb`, see `load_corpus`
     encoder: str = "acoustic"  # `acoustic`, a hub name or a local folder, see `load_encoder`
     _: KW_ONLY
     layers: str | None = None  # `last`, `all`, `3`, `3,4,5`
     pooling: str | None = None  # one of `POOLINGS`
     protocol: str | None = None  # one of `PROTOCOLS`
+    map: str | None = None  # of labels: `shared`, `none` or `calm=neutral,boredom=`, see `map_labels`
     emotions: str | None = None  # some of the labels, for example `happy,sad,angry,neutral`
     seed: int = 0  # of the splits and the training
     finetune: int = 0  # how many of the encoder's top blocks learn too; 0: none, it is frozen
@@ -66,6 +68,7 @@ class RunConfig:
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed}: give a whole number from 0 to {2**32 - 1}")
+        if self.map is not None: read_map(self.map)
         check_finetune(self.finetune, self.encoder, self.layers, self.pooling)
 
     def asked(self) -> dict:
@@ -89,9 +92,10 @@ def load_manifest(
     corpus: str | Path,  # see `load_corpus`
     emotions: str | None = None,  # only these, for example `happy,sad`
     report=print,  # called with each sentence worth telling
+    map: str | None = None,  # of the labels, see `map_labels`
 ) -> pd.DataFrame:
-    "The manifest of a corpus, or of some of its labels. Raises `CorpusError`"
-    manifest = load_corpus(corpus, report)
+    "The manifest of one or several corpora, or of some of their labels. Raises `CorpusError`"
+    manifest = map_labels(load_corpus(corpus, report), map, report)
     return manifest if emotions is None else select_emotions(manifest, emotions)
 
 # %% ../nbs/05c_runs.ipynb #cell-0a591a

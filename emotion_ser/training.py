@@ -209,7 +209,7 @@ def train_classifier(
     "Learn from a whole corpus; layers, statistics, regularisation and temperature are chosen on inner folds"
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
     run = Measured(measured) if measured else None
-    manifest = load_manifest(config.corpus, config.emotions, report)
+    manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     protocol = config.protocol or inner_protocol(manifest, report)
     settings = {**asdict(config), "protocol": protocol}
     if run: check_same_settings(run, settings, by_clip=protocol == "random")
