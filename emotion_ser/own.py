@@ -8,21 +8,20 @@ __all__ = ['EMOTION_WORDS', 'PART', 'CORPUS_NAMES', 'SPEAKER', 'UNKNOWN', 'GROUP
            'question_tree', 'tree_layout', 'report_empty', 'refuse_loose', 'read_tree', 'spelled_alike',
            'question_names', 'labels_of_one_emotion', 'question_labels', 'question_files', 'warn_of_voices',
            'name_counts', 'who_speaks', 'understood', 'without_copies', 'refuse_one_label', 'questions',
-           'prepare_folder', 'find_place', 'prepare_place', 'split_corpora', 'load_corpus']
+           'prepare_folder', 'prepare_place', 'load_corpus']
 
 # %% ../nbs/00d_own.ipynb #imports-own
 import re, unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 import pandas as pd
-from .core import default_cache, report_list
+from .core import report_list
 from .corpus import (
     CorpusError, audio_files, corpus_name, counted, first_of, path_kind, printed, with_facts)
 from .curate import report_twins, short_name, with_sound
-from .data import COLUMNS, label_names, split_names
-from .synthetic import make_sample_corpus
-from .corpora import (
-    CORPORA, corpus_key, find_corpus, join_corpora, prepare_named, recognise, report_corpora)
+from .data import COLUMNS, label_names
+from .corpora import CORPORA, find_place, prepare_named, recognise
+from .join import join_corpora, report_corpora, split_corpora
 from .lists import one_spelling, read_list, with_overlaps, with_recordings
 
 # %% ../nbs/00d_own.ipynb #words
@@ -369,19 +368,6 @@ def prepare_folder(
     kept.attrs.update(manifest.attrs, corpus=called, layout=layout)
     return kept
 
-# %% ../nbs/00d_own.ipynb #find_place
-def find_place(
-    corpus: str | Path,  # `sample`, a name of `CORPORA`, a place, or one of these words before a place
-) -> tuple[str, Path]:  # one of `CORPORA`, `own`, or empty where the place itself must tell; the place
-    "Which corpus is meant, and where it lies. Raises `CorpusError`"
-    if corpus == "sample": return "", make_sample_corpus(default_cache() / "sample-1")
-    if corpus in CORPORA: return str(corpus), find_corpus(str(corpus))
-    if path_kind(corpus) != "nothing": return "", Path(corpus)
-    word, colon, place = str(corpus).partition(":")
-    name = "own" if word == "own" else corpus_key(word)
-    if colon and name: return name, Path(place)
-    return (name, find_corpus(name)) if name else ("", Path(corpus))
-
 # %% ../nbs/00d_own.ipynb #prepare_place
 def prepare_place(
     name: str,  # from `find_place`
@@ -399,17 +385,6 @@ def prepare_place(
         report(f"{place}: its names are those of {CORPORA[found].title}, and are read as such "
                f"(own:{place} reads its folders as labels)")
     return prepare_named(place, found, report) if found else prepare_folder(place, report)
-
-# %% ../nbs/00d_own.ipynb #split_corpora
-def split_corpora(
-    corpus: str | Path | list,  # `ravdess,emodb,emodb:FOLDER`; a list of such
-) -> list:  # of corpora, as `find_place` takes them
-    "The corpora that are named. Raises `CorpusError` for one without a name"
-    if isinstance(corpus, (list, tuple)): return [*corpus]
-    if isinstance(corpus, Path) or "," not in corpus or path_kind(corpus) != "nothing": return [corpus]
-    names = split_names(corpus)
-    if not all(names): raise CorpusError(f"{corpus}: a corpus without a name; give one comma between two")
-    return names
 
 # %% ../nbs/00d_own.ipynb #load_corpus
 def load_corpus(
