@@ -31,8 +31,9 @@ from emotion_ser.calibrate import (
     BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability,
     reliability)
 from .compare import paired_difference, sign_flip
-from .runs import (
-    RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts)
+from emotion_ser.runs import (
+    RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts,
+    settings_record)
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, HEADS, REGULARISATION, SplitResult, make_grids, select_and_predict
 from .tuner import FineTuner, load_tuner
@@ -113,7 +114,7 @@ def read_config(
     manifest = load_manifest(c.corpus, c.emotions, report)
     protocol = c.protocol or default_protocol(manifest, report)
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
-    encoder = load_full_encoder(c.encoder)
+    encoder = load_full_encoder(c.encoder, c.front)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
     dataset = load_dataset(manifest, encoder, augment=c.augment, speaker_norm=c.speaker_norm,
                            cache_dir=cache_dir, report=report, progress=progress)
@@ -125,7 +126,7 @@ def read_config(
 # %% ../nbs/08_protocols.ipynb #_key
 def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
-    asked = asdict(replace(task.config, corpus="", encoder=""))
+    asked = settings_record(asdict(replace(task.config, corpus="", encoder="")))
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
     manifest = task.dataset.manifest
     clips = manifest[[c for c in ("content", "sound", "emotion", "actor") if c in manifest]].astype(str)
