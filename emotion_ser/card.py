@@ -18,7 +18,7 @@ from .core import printable, read_run, read_table
 from .synthetic import SAMPLE
 from .embed import FrozenEncoder
 from .evaluate import interval_text
-from .runs import corpus_digest
+from .runs import NEUTRAL, corpus_digest
 
 # %% ../nbs/13_card.ipynb #THRESHOLD
 THRESHOLD = 0.5  # of calibrated probability: below it a classifier abstains
@@ -35,6 +35,7 @@ class ModelInfo:
     revision: str | None = None  # of the encoder, a commit of the hub
     layers: str | None = None  # see `parse_layers`
     pooling: str | None = None  # one of `POOLINGS`
+    front: str = "as-is"  # what comes before the encoder, one of `FRONTS`
     tuned: int = 0  # how many of the encoder's top blocks were fine-tuned
     setting: dict = field(default_factory=dict)  # head, regularisation ...: what inner folds chose
     augment: bool = False  # augmentation: whether it learned from clips at other speeds too
@@ -95,7 +96,7 @@ class Measured:
         raise ValueError(f"{self.folder}: its figures are not this classifier's: {why}")
 
 # %% ../nbs/13_card.ipynb #cell-4626b8
-COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune")
+COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune", *NEUTRAL)
 
 
 def check_same_settings(
@@ -104,12 +105,13 @@ def check_same_settings(
     by_clip: bool,  # whether its inner folds are by clip, not by speaker
 ) -> Measured:  # the same
     "Refuse, with a `ValueError`, what was measured with other settings"
-    theirs = {"finetune": 0, **run.metrics["config"]}  # version 0.1.0 did not note it
+    theirs = {"finetune": 0, **NEUTRAL, **run.metrics["config"]}  # earlier versions did not note these
+    ours = {**NEUTRAL, **settings}
     for key in COMPARED:
-        if theirs.get(key) != settings[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
-    protocol, ours = theirs["protocol"], "clip" if by_clip else "speaker"
+        if theirs.get(key) != ours[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
+    protocol, folds = theirs["protocol"], "clip" if by_clip else "speaker"
     if (protocol == "random") != by_clip:
-        run.refuse(f"measured under protocol {protocol}, while inner folds are by {ours}")
+        run.refuse(f"measured under protocol {protocol}, while inner folds are by {folds}")
     return run
 
 # %% ../nbs/13_card.ipynb #weights
@@ -211,6 +213,7 @@ def facts_table(
     facts = {"labels": ", ".join(labels),
              "corpus": info.corpus,
              encoder: f"{info.encoder}, layers {info.layers}, pooling {info.pooling}",
+             "front end": info.front if info.front != "as-is" else None,
              "clips": info.clips,
              "speakers": " ".join(info.actors),
              "held out": " ".join(info.held_out),
