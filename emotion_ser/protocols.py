@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from emotion_ser.core import (
@@ -34,9 +34,11 @@ from .compare import paired_difference, sign_flip
 from emotion_ser.runs import (
     RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts,
     settings_record)
+from .robust import ROBUST
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, HEADS, REGULARISATION, SplitResult, make_grids, select_and_predict
 from .tuner import FineTuner, load_tuner
+from .sources import RobustLearner, robust_candidate
 from .unseen import (
     add_corpora, compare_unseen, counted, learned_only, plot_transfer, plot_unseen, unseen_report)
 
@@ -50,6 +52,8 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.protocol not in (None, *PROTOCOLS):
         raise ValueError(f"no protocol {c.protocol!r}; there are {', '.join(PROTOCOLS)}")
     if c.head not in heads: raise ValueError(f"no head {c.head!r}; there are {', '.join(heads)}")
+    if c.head == "robust" and c.speaker_norm:
+        raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if not c.finetune: return
     if c.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
@@ -96,7 +100,7 @@ class Task:
     dataset: Dataset
     splits: list[Split]
     grids: list[list[Candidate]]
-    tuner: FineTuner | None = None
+    tuner: FineTuner | RobustLearner | None = None
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -120,9 +124,11 @@ def read_config(
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
     dataset = load_dataset(manifest, encoder, augment=c.augment, speaker_norm=c.speaker_norm,
                            cache_dir=cache_dir, report=report, progress=progress)
-    usable, tuner = dataset.manifest, None
+    usable = dataset.manifest
+    tuner: Any = None
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
+    if c.head == "robust": tuner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
     return Task(replace(c, protocol=protocol), encoder, dataset, splits, grids, tuner)
 
 # %% ../nbs/08_protocols.ipynb #_key
@@ -130,6 +136,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
     asked = {**settings_record(asdict(task.config)), "corpus": "", "encoder": ""}
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
+    if task.config.head == "robust": recipes.append(asdict(ROBUST))
     manifest = task.dataset.manifest
     columns = ["content", "sound", "emotion", "actor"]
     if "corpus" in manifest and manifest.corpus.nunique() > 1: columns.append("corpus")
