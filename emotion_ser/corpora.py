@@ -243,7 +243,7 @@ def find_named(
     files, left_out = find_audio(folder)
     report_left_out(left_out, report, folder)
     facts = {path: read_name(path, info) for path in files}
-    clips = [dict(found, path=str(path), name=f"{found['actor']} {path.stem}")
+    clips = [dict(found, path=str(path), name=" ".join([found["actor"], found["emotion"], path.stem]))
              for path, found in facts.items() if found]
     odd = [path for path, found in facts.items() if not found]
     if clips: return clips, report_odd(odd, folder, info.title, report)
@@ -339,11 +339,12 @@ def published_md5(
     "The checksum of an archive, from the table or from Zenodo's record"
     import requests
     if info.md5 or not info.record: return info.md5
-    try: files = requests.get(info.record, timeout=30).json()["files"]
+    try:
+        files = requests.get(info.record, timeout=30).json()["files"]
+        sums = {file["key"]: file["checksum"] for file in files}
     except (requests.exceptions.RequestException, ValueError, LookupError, TypeError): return ""
-    name = info.archive.rpartition("/")[2]
-    sums = [file.get("checksum", "") for file in files if file.get("key") == name]
-    return next((md5.removeprefix("md5:") for md5 in sums if md5.startswith("md5:")), "")
+    kind, _, md5 = str(sums.get(info.archive.rpartition("/")[2])).partition(":")
+    return md5 if kind == "md5" else ""
 
 # %% ../nbs/00c_corpora.ipynb #download_corpus
 def download_corpus(

@@ -62,8 +62,8 @@ def join_corpora(
     joined.attrs["left_out"] = left_out
     joined = with_sound(joined, report)
     report_twins(joined, report)
-    titles = [manifest.attrs["corpus"] for manifest in manifests]
-    joined.attrs.update(corpus=" + ".join(dict.fromkeys(titles)), layout=f"{len(names)} corpora")
+    titles = separate_names([manifest.attrs["corpus"] for manifest in manifests])
+    joined.attrs.update(corpus=" + ".join(titles), layout=f"{len(names)} corpora")
     return joined
 
 # %% ../nbs/00c_join.ipynb #shared-labels
@@ -80,7 +80,7 @@ def read_map(
     "What `--map` says. Raises `CorpusError`"
     if text.strip() in ("shared", "none"): return None if text.strip() == "shared" else {}
     mapping: dict[str, str] = {}
-    for pair in split_names(text):
+    for pair in split_names(text) or [""]:
         label, sign, new = (part.strip() for part in pair.partition("="))
         if not label or not sign:
             raise CorpusError(f"--map {text}: {pair!r} is no label=label; "
