@@ -24,8 +24,8 @@ from typing import Annotated, Literal, Optional
 from .console import (
     new_app, on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
 from .rows import (
-    percent, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines, row_writer,
-    text_line, write_lines)
+    difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
+    row_writer, text_line, write_lines)
 
 # %% ../nbs/90_cli.ipynb #app
 app = new_app("Speech emotion recognition as a study: embed a corpus with a frozen encoder, "
@@ -65,11 +65,13 @@ Head = Annotated[Optional[HeadName], typer.Option(
 StudyProtocolName = Literal["random", "actor-holdout"]
 StudyProtocol = Annotated[StudyProtocolName, typer.Option(
     help="split clips at random, or keep each actor on one side (unseen speakers)")]
-ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso"]
+ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso", "corpora", "transfer"]
 Protocol = Annotated[Optional[ProtocolName], typer.Option(
     help="clips at random (speakers seen in training); or speaker-independent: "
          "one holdout of actors, five folds of actors, EmoBox's six folds, "
-         "or one actor at a time; default: emobox for RAVDESS's actors, "
+         "or one actor at a time; or, of several corpora, one at a time left out, "
+         "or each learned from alone and tested on each other; "
+         "default: corpora for several corpora, emobox for RAVDESS's actors, "
          "else actor-kfold, or random where speakers are not known")]
 
 # %% ../nbs/90_cli.ipynb #Augment
@@ -178,13 +180,10 @@ def compare_command(
 ):
     "Compare two evaluations of the same splits, actor by actor: the difference and its interval."
     from emotion_ser.protocols import compare_runs
-    from emotion_ser.evaluate import interval_text
     found = compare_runs(first, second)
-    rows = []
-    for metric, row in found.loc[["uar", "accuracy", "macro_f1"]].iterrows():
-        interval = interval_text(row.low, row.high, sign=True)
-        rows.append([metric, percent(row["first"]), percent(row.second),
-                     f"{100 * row.difference:+.1f}", interval])
+    named = found.loc[["uar", "accuracy", "macro_f1"]].to_dict("index")
+    named |= {f"uar, {row['corpus']}": row for row in found.attrs.get("unseen", [])}
+    rows = [difference_row(name, row) for name, row in named.items()]
     print_rows("metric (%)", "first", "second", "difference", "95% interval", rows=rows)
     print_result(f"interval: {found.attrs['interval_over']}; "
                  f"sign-flip test of UAR: p {found.attrs['p']:.2g}")
@@ -192,8 +191,9 @@ def compare_command(
 # %% ../nbs/90_cli.ipynb #TrainProtocol
 TrainHead = Annotated[Literal["lda", "logistic"], typer.Option(
     help="discriminant analysis or logistic regression")]
-TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold"]], typer.Option(
-    help="inner folds by clip, or by speaker; default: by speaker where the speakers are known")]
+TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold", "corpora"]], typer.Option(
+    help="inner folds by clip, by speaker, or by corpus (settings and temperature for corpora "
+         "that it does not know); default: by speaker where the speakers are known")]
 ModelFolder = Annotated[Path, typer.Option(
     help="folder for model.safetensors, config.json and the card README.md")]
 HoldOut = Annotated[str, typer.Option(
