@@ -54,7 +54,7 @@ RecipeName = Literal["tuned", "baseline"]
 Recipe = Annotated[RecipeName, typer.Option(
     help="how the head is trained: tuned, or as the baseline, "
          "the design this study began from")]
-HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "tuned"]
+HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "robust", "tuned"]
 Head = Annotated[Optional[HeadName], typer.Option(
     help="discriminant analysis (the default), logistic regression, the MLP, "
          "the MLP as in the baseline, any of the first three that inner folds prefer, "

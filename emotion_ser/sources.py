@@ -8,13 +8,13 @@ __all__ = ['COUNTS', 'ONE_SIDED', 'clip_sources', 'robust_candidate', 'fit_rows'
            'adaptation_rows', 'run_adaptation', 'plot_adaptation']
 
 # %% ../nbs/07c_sources.ipynb #imports-sources
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
-from .core import read_table, save_figures, write_table
+from .core import save_figures, write_table
 from .splits import Split, inner_folds, make_splits
 from .embed import FrozenEncoder
 from .evaluate import score
