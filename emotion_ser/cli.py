@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
-           'Augment', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder', 'EvaluationFolder', 'Run',
-           'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun', 'Published', 'Model', 'EncoderPath',
-           'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile', 'Device', 'Seconds', 'AnyCorpus',
-           'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine',
-           'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command', 'compare_command', 'train_command',
-           'chosen_classifier', 'check_output_file', 'predict_command', 'listen_command', 'clips_to_embed',
-           'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
+           'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
+           'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
+           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
+           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
+           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command',
+           'compare_command', 'train_command', 'chosen_classifier', 'check_output_file', 'predict_command',
+           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
+           'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -79,6 +80,9 @@ Emotions = Annotated[Optional[str], typer.Option(
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]
+Channels = Annotated[int, typer.Option(
+    min=0, help="augmentation: learn from so many copies of each training clip too, "
+                "as other microphones in other rooms would have recorded it")]
 Finetune = Annotated[Optional[int], typer.Option(
     min=1, help="let this many of the encoder's top blocks learn too; default: it stays frozen. "
                 "Slow without a GPU, goes on where it was interrupted")]
@@ -135,6 +139,7 @@ def evaluate_command(
     pooling: Pooling = None,
     front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     speaker_norm: SpeakerNorm = False,
     emotions: Emotions = None,
     finetune: Finetune = None,
@@ -152,7 +157,7 @@ def evaluate_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
         front=front,
-        head=head or "", augment=augment, speaker_norm=speaker_norm,
+        head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
         emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
@@ -205,6 +210,7 @@ def train_command(
     pooling: Pooling = None,
     front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     protocol: TrainProtocol = None,
     emotions: Emotions = None,
     seed: Seed = 0,
@@ -218,7 +224,7 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
-        pooling=pooling, front=front, augment=augment, emotions=emotions, seed=seed)
+        pooling=pooling, front=front, augment=augment, channels=channels, emotions=emotions, seed=seed)
     held_out = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
     with output_folder(out):
         train_classifier(config, held_out, measured, published, report=print_status,

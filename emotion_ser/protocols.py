@@ -23,6 +23,7 @@ from emotion_ser.core import (
     write_table)
 from .splits import PROTOCOLS, Split, default_protocol, make_splits, protocol_name, report_gaps
 from .preprocess import SPEEDS
+from .channels import CHANNELS_VERSION
 from .embed import FrozenEncoder
 from .train import TUNED
 from .finetune import FINE_TUNING
@@ -49,7 +50,9 @@ def check_evaluation(c: "EvaluationConfig"):
         raise ValueError(f"no protocol {c.protocol!r}; there are {', '.join(PROTOCOLS)}")
     if c.head not in heads: raise ValueError(f"no head {c.head!r}; there are {', '.join(heads)}")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
+    if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return
+    if c.channels: raise ValueError("fine-tuning takes recordings as they are; leave channels out")
     if c.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
     if c.augment and c.head == "tuned":
         raise ValueError("a tuned network learns from copies as it is; "
@@ -62,6 +65,7 @@ class EvaluationConfig(RunConfig):
     "What makes an evaluation, see `check_evaluation`; without a protocol it takes `default_protocol`"
     head: str = ""  # one of `HEADS`, with fine-tuning of `TUNED_HEADS`; default: lda, tuned
     augment: bool = False  # augmentation: learn from clips at other speeds too
+    channels: int = 0  # augmentation: learn from so many copies through other channels too
     speaker_norm: bool = False  # normalise each speaker by all of their clips
     repeats: int = 10  # random splits
     members: int = 1  # with fine-tuning: networks that are tuned in each split, 1 to 5
@@ -82,6 +86,7 @@ class EvaluationConfig(RunConfig):
     def traits(self):
         tuned = f"top {self.finetune} blocks fine-tuned, {self.members} network{'s' * (self.members > 1)}"
         parts = {f"head {self.head}": True, "augmentation": self.augment,
+                f"copies through other channels {self.channels}": self.channels > 0,
                 "NORMALISED PER SPEAKER": self.speaker_norm, tuned: self.finetune > 0}
         return [words for words, on in parts.items() if on]
 
@@ -116,8 +121,8 @@ def read_config(
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder, c.front)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
-    dataset = load_dataset(manifest, encoder, augment=c.augment, speaker_norm=c.speaker_norm,
-                           cache_dir=cache_dir, report=report, progress=progress)
+    dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
+                           speaker_norm=c.speaker_norm, cache_dir=cache_dir, report=report, progress=progress)
     usable, tuner = dataset.manifest, None
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
@@ -128,6 +133,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
     asked = settings_record(asdict(replace(task.config, corpus="", encoder="")))
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
+    if task.config.channels: recipes.append(CHANNELS_VERSION)
     manifest = task.dataset.manifest
     clips = manifest[[c for c in ("content", "sound", "emotion", "actor") if c in manifest]].astype(str)
     whole = [asked, task.encoder.fingerprint, versions(), recipes, clips.to_numpy().tolist()]
