@@ -27,8 +27,9 @@ from .checkpoint import EncoderError
 from .front import FRONTS
 from .embed import Encoder, FrozenEncoder
 from .acoustic import AcousticEncoder
-from .head import EmotionHead, HeadError, load_head, save_head
+from .head import EmotionHead, HeadError, save_head
 from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
+from .robust import RobustHead, Shift, load_any_head
 from .windows import WINDOW_HOP_S, WINDOW_S, Window, cut_windows, utterance
 from .card import ModelInfo, THRESHOLD, info_record, model_card, read_info
 
@@ -52,7 +53,7 @@ class Prediction:
         return f"{self.label if self.trusted else f'unsure ({self.label}?)'}, {self.confidence:.0%}"
 
 # %% ../nbs/14_classifier.ipynb #_check
-def check_fit(head: EmotionHead, encoder: FrozenEncoder):
+def check_fit(head: EmotionHead | RobustHead, encoder: FrozenEncoder):
     "Refuse, with a `HeadError`, an encoder that does not fit the head"
     e, wanted = encoder, head.config["n_inputs"]
     if e.size != wanted:
@@ -72,12 +73,13 @@ def check_numbers(temperature: float, threshold: float):
 @dataclass(eq=False)
 class EmotionClassifier:
     "Names the emotion that a recording expresses, how likely it is, and whether to trust that. Raises `HeadError`"
-    head: EmotionHead
+    head: EmotionHead | RobustHead
     encoder: FrozenEncoder  # with the layers and the pooling that the head learned from
     temperature: float = 1.0  # of calibration, see `fit_temperature`
     threshold: float = THRESHOLD  # confidence below which it abstains, 0 (never) to 1
     info: ModelInfo = field(default_factory=ModelInfo)  # how it was made, and what it is worth
     predict: ClassVar[Callable]  # a recording -> a `Prediction`
+    adapt: ClassVar[Callable]  # recordings of one source -> a classifier that has moved to it
     timeline: ClassVar[Callable]  # a recording -> a row per window
     from_pretrained: ClassVar[Callable]  # a name or a folder -> a classifier
     save_pretrained: ClassVar[Callable]  # into a folder
@@ -87,6 +89,12 @@ class EmotionClassifier:
         check_fit(self.head, self.encoder)
         check_numbers(self.temperature, self.threshold)
         self.labels = self.head.labels
+
+    @property
+    def source(self) -> Shift | None:
+        "Where its head has moved to, if it was adapted"
+        about = self.info.source
+        return about and Shift(self.head.offsets.numpy(), float(self.head.share), **about)
 
     def probabilities(self, waveform):
         "[n_samples] float32 at 16 kHz, from `load_waveform` -> [n_labels] float64, calibrated, in the order of `labels`"
@@ -211,7 +219,7 @@ def save_pretrained(
     self: EmotionClassifier,
     folder: str | Path,  # made if need be
 ) -> Path:  # the folder
-    "Write model.safetensors, config.json and the card README.md, each in one step"
+    "Write model.safetensors (with the source it was adapted to), config.json and the card README.md, each in one step"
     folder, encoder, info = Path(folder), self.encoder, self.info
     if isinstance(encoder, TunedEncoder): info = replace(info, tuned=encoder.n_tuned)
     card = model_card(self.labels, info, self.temperature, self.threshold)
@@ -266,7 +274,7 @@ def find_model(
 
 # %% ../nbs/14_classifier.ipynb #read_info
 def read_model_info(
-    head: EmotionHead,  # from `load_head`
+    head: EmotionHead | RobustHead,  # from `load_any_head`
     folder: Path,  # where it lay, for messages
 ) -> ModelInfo:
     "What a head's record says. Raises `HeadError` if it does not name the encoder"
@@ -274,6 +282,9 @@ def read_model_info(
     for name in ("encoder", "layers", "pooling"):
         if not isinstance(getattr(info, name), str):
             raise HeadError(f"{folder}: config.json does not say the {name} that its head learned from")
+    known = isinstance(info.source, dict) and info.source.keys() == {"recordings", "most", "label"}
+    if info.source is not None and not (known and isinstance(head, RobustHead)):
+        raise HeadError(f"{folder}: config.json says that it was adapted to {info.source!r}; its head was not")
     if not isinstance(info.tuned, int):
         raise HeadError(f"{folder}: config.json says that {info.tuned!r} blocks of the encoder were tuned")
     if info.front not in FRONTS:
@@ -340,7 +351,7 @@ def from_pretrained(
 ) -> EmotionClassifier:
     "Load and check one. Raises `HeadError` and `EncoderError`, saying what is missing, strange or does not fit"
     folder = find_model(model, revision)
-    head = load_head(folder)
+    head = load_any_head(folder)
     info = read_model_info(head, folder)
     if encoder and info.encoder == "acoustic" != str(encoder):
         raise HeadError(f"{model} reads acoustic features, which have no weights; "

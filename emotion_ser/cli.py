@@ -193,11 +193,12 @@ def compare_command(
                  f"sign-flip test of UAR: p {found.attrs['p']:.2g}")
 
 # %% ../nbs/90_cli.ipynb #TrainProtocol
-TrainHead = Annotated[Literal["lda", "logistic"], typer.Option(
-    help="discriminant analysis or logistic regression")]
+TrainHead = Annotated[Literal["lda", "logistic", "robust"], typer.Option(
+    help="discriminant analysis; logistic regression; or robust, for other voices, rooms and corpora, "
+         "which predict --adapt can move to a source: give it several corpora")]
 TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold", "corpora"]], typer.Option(
-    help="inner folds by clip, by speaker, or by corpus (settings and temperature for corpora "
-         "that it does not know); default: by speaker where the speakers are known")]
+    help="inner folds by clip, by speaker or by corpus; default: by corpus where there are several, "
+         "else by speaker where the speakers are known")]
 ModelFolder = Annotated[Path, typer.Option(
     help="folder for model.safetensors, config.json and the card README.md")]
 HoldOut = Annotated[str, typer.Option(
