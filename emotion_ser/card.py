@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['THRESHOLD', 'KINDS', 'COMPARED', 'LIMITS', 'USES', 'RAVDESS_LICENCE', 'HUB_LINES', 'TITLES', 'CARD', 'ModelInfo',
            'read_info', 'info_record', 'Measured', 'check_same_settings', 'check_same_encoder', 'clip_counts',
-           'check_same_clips', 'when_sure', 'figures_of', 'as_markdown', 'as_code', 'facts_table', 'metrics_table',
-           'details', 'worth', 'doubts', 'model_card']
+           'check_same_clips', 'when_sure', 'strangers', 'figures_of', 'as_markdown', 'as_code', 'facts_table',
+           'metrics_table', 'strangers_table', 'details', 'worth', 'doubts', 'model_card']
 
 # %% ../nbs/13_card.ipynb #imports-card
 import html, re
@@ -18,7 +18,8 @@ from .core import printable, read_run, read_table
 from .synthetic import SAMPLE
 from .embed import FrozenEncoder
 from .evaluate import interval_text
-from .runs import corpus_digest
+from .runs import NEUTRAL, corpus_digest
+from .unseen import learned_only
 
 # %% ../nbs/13_card.ipynb #THRESHOLD
 THRESHOLD = 0.5  # of calibrated probability: below it a classifier abstains
@@ -35,6 +36,7 @@ class ModelInfo:
     revision: str | None = None  # of the encoder, a commit of the hub
     layers: str | None = None  # see `parse_layers`
     pooling: str | None = None  # one of `POOLINGS`
+    front: str = "as-is"  # what comes before the encoder, one of `FRONTS`
     tuned: int = 0  # how many of the encoder's top blocks were fine-tuned
     setting: dict = field(default_factory=dict)  # head, regularisation ...: what inner folds chose
     augment: bool = False  # augmentation: whether it learned from clips at other speeds too
@@ -84,7 +86,8 @@ class Measured:
         except (OSError, ValueError) as error: self.refuse_folder(error)
         if not {"splits", "calibration"} <= self.metrics.keys():
             self.refuse_folder("metrics.json holds no splits")
-        accuracy = (self.predictions.prediction == self.predictions.truth).mean()
+        counted = learned_only(self.predictions)
+        accuracy = (counted.prediction == counted.truth).mean()
         if abs(accuracy - self.metrics["accuracy"]) > 1e-6:
             self.refuse("metrics.json and predictions.csv are of two different runs")
 
@@ -95,7 +98,7 @@ class Measured:
         raise ValueError(f"{self.folder}: its figures are not this classifier's: {why}")
 
 # %% ../nbs/13_card.ipynb #cell-4626b8
-COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune")
+COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune", *NEUTRAL)
 
 
 def check_same_settings(
@@ -104,12 +107,14 @@ def check_same_settings(
     by_clip: bool,  # whether its inner folds are by clip, not by speaker
 ) -> Measured:  # the same
     "Refuse, with a `ValueError`, what was measured with other settings"
-    theirs = {"finetune": 0, **run.metrics["config"]}  # version 0.1.0 did not note it
+    theirs = {"finetune": 0, **NEUTRAL, **run.metrics["config"]}  # earlier versions did not note these
+    ours = {**NEUTRAL, **settings}
     for key in COMPARED:
-        if theirs.get(key) != settings[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
-    protocol, ours = theirs["protocol"], "clip" if by_clip else "speaker"
+        if theirs.get(key) != ours[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
+    protocol, folds = theirs["protocol"], "clip" if by_clip else "speaker"
+    if protocol == "transfer": run.refuse("protocol transfer learns from one corpus alone; give a run of corpora")
     if (protocol == "random") != by_clip:
-        run.refuse(f"measured under protocol {protocol}, while inner folds are by {ours}")
+        run.refuse(f"measured under protocol {protocol}, while inner folds are by {folds}")
     return run
 
 # %% ../nbs/13_card.ipynb #weights
@@ -164,6 +169,14 @@ def when_sure(
     right = float((sure.prediction == sure.truth).mean()) if len(sure) else None
     return dict(answered=len(sure) / len(predictions), accuracy_when_answered=right)
 
+# %% ../nbs/13_card.ipynb #strangers
+def strangers(metrics: dict) -> list[dict]:  # empty where no whole corpus was tested
+    "What is worth citing of each unseen corpus, and of all of them, see `unseen_report`"
+    if "unseen" not in metrics: return []
+    rows = [*metrics["unseen"]["corpora"], dict(metrics["unseen"]["mean"], corpus="mean")]
+    keys = "corpus clips speakers uar interval ece trusted right_when_trusted".split()
+    return [{key: row.get(key) for key in keys} for row in rows]
+
 # %% ../nbs/13_card.ipynb #figures_of
 def figures_of(run: Measured) -> dict:
     "What an evaluation found, short enough for a card"
@@ -175,10 +188,11 @@ def figures_of(run: Measured) -> dict:
         **metrics,  # each with the ends of its interval
         interval_over=m["interval_over"],
         ece=m["calibration"]["ece_after"],
-        **when_sure(run.predictions),
+        **when_sure(learned_only(run.predictions)),
         recall={row["emotion"]: row["recall"] for row in m["per_class"]},
         by_gender={row["group"]: row["uar"] for row in m["subgroups"] if row["by"] == "gender"},
         command=m["command"],
+        **dict(corpora=strangers(m)) if "unseen" in m else {},
     )
 
 # %% ../nbs/13_card.ipynb #cell-c28933
@@ -211,6 +225,7 @@ def facts_table(
     facts = {"labels": ", ".join(labels),
              "corpus": info.corpus,
              encoder: f"{info.encoder}, layers {info.layers}, pooling {info.pooling}",
+             "front end": info.front if info.front != "as-is" else None,
              "clips": info.clips,
              "speakers": " ".join(info.actors),
              "held out": " ".join(info.held_out),
@@ -230,6 +245,23 @@ def metrics_table(
     for name, key in (("UAR", "uar"), ("accuracy", "accuracy"), ("macro F1", "macro_f1")):
         value, low, high = measured[key]
         lines.append(f"| {name} | {100 * value:.1f} | {interval_text(low, high)} |")
+    return "\n".join(lines)
+
+# %% ../nbs/13_card.ipynb #strangers-table
+def strangers_table(
+    measured: dict,  # from `figures_of`
+) -> str:  # Markdown; empty where no whole corpus was tested
+    "Each unseen corpus: UAR with its interval, how often it answers, and is right then"
+    rows = measured.get("corpora")
+    if not rows: return ""
+    heads = "unseen corpus (%)", "clips", "UAR", "95% interval (speakers)", "trusted", "right when trusted"
+    lines = ["", "", f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
+    share = lambda value: "" if value is None else f"{100 * value:.0f}"
+    for row in rows:
+        uar = f"{100 * row['uar']:.1f}", interval_text(*row["interval"])
+        trust = share(row["trusted"]), share(row["right_when_trusted"])
+        cells = as_markdown(row["corpus"]), row["clips"] or "", *uar, *trust
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 # %% ../nbs/13_card.ipynb #details
@@ -255,10 +287,11 @@ def worth(
     if not measured:
         return ("It has not been measured: train it with `--measured RUN`, "
                 "a folder of `emotion_ser evaluate`.\n")
-    others = "speakers" if measured["protocol"] != "random" else "clips of speakers who may be the same"
-    return (f"Measured under protocol `{measured['protocol']}` with heads trained in the same way on other {others}, "
+    others = dict(random="clips of speakers who may be the same", corpora="corpora")
+    on = others.get(measured["protocol"], "speakers")
+    return (f"Measured under protocol `{measured['protocol']}` with heads trained in the same way on other {on}, "
             "layers, statistics, regularisation and temperature chosen on inner folds: "
-            f"{as_code(measured['command'])}.\n\n{metrics_table(measured)}\n\n{details(measured)}\n")
+            f"{as_code(measured['command'])}.\n\n{metrics_table(measured)}{strangers_table(measured)}\n\n{details(measured)}\n")
 
 # %% ../nbs/13_card.ipynb #doubts
 def doubts(info: ModelInfo) -> str:  # empty if there is none

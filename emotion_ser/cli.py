@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
-           'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'Emotions', 'LabelMap', 'Augment',
-           'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder', 'EvaluationFolder', 'Run',
-           'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun', 'Published', 'Model', 'EncoderPath',
-           'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile', 'Device', 'Seconds', 'AnyCorpus',
-           'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine',
-           'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command', 'compare_command', 'train_command',
-           'chosen_classifier', 'check_output_file', 'predict_command', 'listen_command', 'clips_to_embed',
-           'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
+           'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
+           'LabelMap', 'Augment', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
+           'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
+           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
+           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
+           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command',
+           'compare_command', 'train_command', 'chosen_classifier', 'check_output_file', 'predict_command',
+           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
+           'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -23,8 +24,8 @@ from typing import Annotated, Literal, Optional
 from .console import (
     new_app, on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
 from .rows import (
-    percent, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines, row_writer,
-    text_line, write_lines)
+    difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
+    row_writer, text_line, write_lines)
 
 # %% ../nbs/90_cli.ipynb #app
 app = new_app("Speech emotion recognition as a study: embed a corpus with a frozen encoder, "
@@ -53,7 +54,7 @@ RecipeName = Literal["tuned", "baseline"]
 Recipe = Annotated[RecipeName, typer.Option(
     help="how the head is trained: tuned, or as the baseline, "
          "the design this study began from")]
-HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "tuned"]
+HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "robust", "tuned"]
 Head = Annotated[Optional[HeadName], typer.Option(
     help="discriminant analysis (the default), logistic regression, the MLP, "
          "the MLP as in the baseline, any of the first three that inner folds prefer, "
@@ -64,14 +65,20 @@ Head = Annotated[Optional[HeadName], typer.Option(
 StudyProtocolName = Literal["random", "actor-holdout"]
 StudyProtocol = Annotated[StudyProtocolName, typer.Option(
     help="split clips at random, or keep each actor on one side (unseen speakers)")]
-ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso"]
+ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso", "corpora", "transfer"]
 Protocol = Annotated[Optional[ProtocolName], typer.Option(
     help="clips at random (speakers seen in training); or speaker-independent: "
          "one holdout of actors, five folds of actors, EmoBox's six folds, "
-         "or one actor at a time; default: emobox for RAVDESS's actors, "
+         "or one actor at a time; or, of several corpora, one at a time left out, "
+         "or each learned from alone and tested on each other; "
+         "default: corpora for several corpora, emobox for RAVDESS's actors, "
          "else actor-kfold, or random where speakers are not known")]
 
 # %% ../nbs/90_cli.ipynb #Augment
+FrontName = Literal["as-is", "speech"]
+Front = Annotated[FrontName, typer.Option(
+    help="what an encoder hears of a recording: all of it as it is, or the speech, "
+         "at one level, in a second of quiet on either side")]
 Emotions = Annotated[Optional[str], typer.Option(
     help="only these, for example happy,sad,angry,neutral")]
 LabelMap = Annotated[Optional[str], typer.Option(
@@ -108,6 +115,7 @@ def study_command(
     encoder: EncoderName = "acoustic",
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     recipe: Recipe = "tuned",
     protocol: StudyProtocol = "random",
     map: LabelMap = None,
@@ -121,7 +129,7 @@ def study_command(
                    "--finetune has a recipe of its own")
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
-        corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, recipe=recipe,
+        corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front, recipe=recipe,
         protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
@@ -135,6 +143,7 @@ def evaluate_command(
     head: Head = None,
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     augment: Augment = False,
     speaker_norm: SpeakerNorm = False,
     map: LabelMap = None,
@@ -153,6 +162,7 @@ def evaluate_command(
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
+        front=front,
         head=head or "", augment=augment, speaker_norm=speaker_norm,
         map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
@@ -170,13 +180,10 @@ def compare_command(
 ):
     "Compare two evaluations of the same splits, actor by actor: the difference and its interval."
     from emotion_ser.protocols import compare_runs
-    from emotion_ser.evaluate import interval_text
     found = compare_runs(first, second)
-    rows = []
-    for metric, row in found.loc[["uar", "accuracy", "macro_f1"]].iterrows():
-        interval = interval_text(row.low, row.high, sign=True)
-        rows.append([metric, percent(row["first"]), percent(row.second),
-                     f"{100 * row.difference:+.1f}", interval])
+    named = found.loc[["uar", "accuracy", "macro_f1"]].to_dict("index")
+    named |= {f"uar, {row['corpus']}": row for row in found.attrs.get("unseen", [])}
+    rows = [difference_row(name, row) for name, row in named.items()]
     print_rows("metric (%)", "first", "second", "difference", "95% interval", rows=rows)
     print_result(f"interval: {found.attrs['interval_over']}; "
                  f"sign-flip test of UAR: p {found.attrs['p']:.2g}")
@@ -184,8 +191,9 @@ def compare_command(
 # %% ../nbs/90_cli.ipynb #TrainProtocol
 TrainHead = Annotated[Literal["lda", "logistic"], typer.Option(
     help="discriminant analysis or logistic regression")]
-TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold"]], typer.Option(
-    help="inner folds by clip, or by speaker; default: by speaker where the speakers are known")]
+TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold", "corpora"]], typer.Option(
+    help="inner folds by clip, by speaker, or by corpus (settings and temperature for corpora "
+         "that it does not know); default: by speaker where the speakers are known")]
 ModelFolder = Annotated[Path, typer.Option(
     help="folder for model.safetensors, config.json and the card README.md")]
 HoldOut = Annotated[str, typer.Option(
@@ -204,6 +212,7 @@ def train_command(
     head: TrainHead = "lda",
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     augment: Augment = False,
     protocol: TrainProtocol = None,
     map: LabelMap = None,
@@ -219,7 +228,7 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
-        pooling=pooling, augment=augment, map=map, emotions=emotions, seed=seed)
+        pooling=pooling, front=front, augment=augment, map=map, emotions=emotions, seed=seed)
     held_out = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
     with output_folder(out):
         train_classifier(config, held_out, measured, published, report=print_status,
@@ -353,12 +362,13 @@ def chosen_encoder(
     layers: str,
     dtype: str | None,  # None: float32
     runtime: str | None,  # None: torch
+    front: str = "as-is",  # one of `FRONTS`
 ):  # a `FrozenEncoder`
     "The encoder that the options name, with every statistic of its layers"
     from emotion_ser.acoustic import load_encoder
     from emotion_ser.scale import in_runtime
-    if name == "acoustic": return load_encoder(name, layers, "functionals")
-    encoder = load_encoder(name, layers, "mean+std+speech", dtype=dtype or "float32")
+    if name == "acoustic": return load_encoder(name, layers, "functionals", front)
+    encoder = load_encoder(name, layers, "mean+std+speech", front, dtype=dtype or "float32")
     return in_runtime(encoder, runtime or "torch")
 
 # %% ../nbs/90_cli.ipynb #chosen_engine
@@ -403,6 +413,7 @@ def embed_command(
     encoder: EncoderName = "acoustic",
     layers: AllLayers = "all",
     map: LabelMap = None,
+    front: Front = "as-is",
     dtype: Dtype = None,
     runtime: Runtime = None,
     engine: Engine = "local",
@@ -418,7 +429,8 @@ def embed_command(
                    "of use with --engine ray alone")
     from emotion_ser.store import embed_corpus, save_manifest
     from emotion_ser.runs import output_folder
-    manifest, chosen = clips_to_embed(corpus, map), chosen_encoder(encoder, layers, dtype, runtime)
+    manifest = clips_to_embed(corpus, map)
+    chosen = chosen_encoder(encoder, layers, dtype, runtime, front)
     print_status(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, "
                  f"to be embedded by {chosen.name}")
     with nullcontext() if "://" in out else output_folder(out):

@@ -63,9 +63,11 @@ def normalise_speakers(
 # %% ../nbs/06a_dataset.ipynb #load-full-encoder
 def load_full_encoder(
     name: str,  # `acoustic`, a hub name or a local folder, see `load_encoder`
+    front: str = "as-is",  # what comes before it, one of `FRONTS`
 ) -> FrozenEncoder:
     "An encoder that keeps every layer and every statistic. Raises `EncoderError`"
-    return load_encoder(name, "all", "functionals" if name == "acoustic" else "mean+std+speech")
+    every = "functionals" if name == "acoustic" else "mean+std+speech"
+    return load_encoder(name, "all", every, front)
 
 # %% ../nbs/06a_dataset.ipynb #every-layer
 def every_layer(embedded: Embeddings) -> np.ndarray:  # [n, layers, statistics, width]

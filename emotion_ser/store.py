@@ -220,7 +220,7 @@ def embed_clip(
     encode: bool = True,  # False: its waveform, for a batch
 ) -> tuple[Clip, Any]:  # with its statistics [n_layers, n_stats, width], or the `AudioError` it gave
     "Decode a clip and encode it"
-    try: waveform = load_clip(clip, job.how, job.speed)
+    try: waveform = job.encoder.hear(load_clip(clip, job.how, job.speed))
     except AudioError as error: return clip, error
     return clip, job.encoder.layer_stats(waveform[None])[0] if encode else waveform
 
