@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from .core import one_thread
 from .preprocess import FRAME_HOP_SAMPLES, SAMPLING_RATE, frame, in_chunks, loudness, speech_part
+from .front import check_front
 from .frames import check_waveforms
 from .embed import Encoder, FrozenEncoder
 
@@ -183,8 +184,10 @@ def load_encoder(
     name: str = "acoustic",  # `acoustic`, a hub name or a local folder
     layers="last",  # see `parse_layers`
     pooling: str = "mean+std",  # or `mean`, or `speech`; for `acoustic` `functionals`
+    front: str = "as-is",  # what comes before it, one of `FRONTS`
     **options,  # of a pretrained one: revision, dtype, device, see `Encoder.from_pretrained`
 ) -> FrozenEncoder:
-    "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`"
-    if name == "acoustic": return AcousticEncoder(layers, pooling)
-    return Encoder.from_pretrained(name, layers, pooling, **options)
+    "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`, `ValueError`"
+    check_front(front)
+    if name == "acoustic": return AcousticEncoder(layers, pooling).set_front(front)
+    return Encoder.from_pretrained(name, layers, pooling, **options).set_front(front)

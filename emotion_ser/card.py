@@ -18,7 +18,7 @@ from .core import printable, read_run, read_table
 from .synthetic import SAMPLE
 from .embed import FrozenEncoder
 from .evaluate import interval_text
-from .runs import corpus_digest
+from .runs import NEUTRAL, corpus_digest
 from .unseen import learned_only
 
 # %% ../nbs/13_card.ipynb #THRESHOLD
@@ -36,9 +36,11 @@ class ModelInfo:
     revision: str | None = None  # of the encoder, a commit of the hub
     layers: str | None = None  # see `parse_layers`
     pooling: str | None = None  # one of `POOLINGS`
+    front: str = "as-is"  # what comes before the encoder, one of `FRONTS`
     tuned: int = 0  # how many of the encoder's top blocks were fine-tuned
     setting: dict = field(default_factory=dict)  # head, regularisation ...: what inner folds chose
     augment: bool = False  # augmentation: whether it learned from clips at other speeds too
+    channels: int = 0  # augmentation: from how many copies of each clip through other channels too
     clips: int | None = None  # how many it learned from
     actors: list = field(default_factory=list)  # who spoke them
     held_out: list = field(default_factory=list)  # whom it did not learn from
@@ -97,7 +99,7 @@ class Measured:
         raise ValueError(f"{self.folder}: its figures are not this classifier's: {why}")
 
 # %% ../nbs/13_card.ipynb #cell-4626b8
-COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune")
+COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune", *NEUTRAL)
 
 
 def check_same_settings(
@@ -106,13 +108,14 @@ def check_same_settings(
     by_clip: bool,  # whether its inner folds are by clip, not by speaker
 ) -> Measured:  # the same
     "Refuse, with a `ValueError`, what was measured with other settings"
-    theirs = {"finetune": 0, **run.metrics["config"]}  # version 0.1.0 did not note it
+    theirs = {"finetune": 0, **NEUTRAL, **run.metrics["config"]}  # earlier versions did not note these
+    ours = {**NEUTRAL, **settings}
     for key in COMPARED:
-        if theirs.get(key) != settings[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
-    protocol, ours = theirs["protocol"], "clip" if by_clip else "speaker"
+        if theirs.get(key) != ours[key]: run.refuse(f"measured with another {key}, {theirs.get(key)!r}")
+    protocol, folds = theirs["protocol"], "clip" if by_clip else "speaker"
     if protocol == "transfer": run.refuse("protocol transfer learns from one corpus alone; give a run of corpora")
     if (protocol == "random") != by_clip:
-        run.refuse(f"measured under protocol {protocol}, while inner folds are by {ours}")
+        run.refuse(f"measured under protocol {protocol}, while inner folds are by {folds}")
     return run
 
 # %% ../nbs/13_card.ipynb #weights
@@ -223,7 +226,9 @@ def facts_table(
     facts = {"labels": ", ".join(labels),
              "corpus": info.corpus,
              encoder: f"{info.encoder}, layers {info.layers}, pooling {info.pooling}",
+             "front end": info.front if info.front != "as-is" else None,
              "clips": info.clips,
+             "copies of each through other channels": info.channels,
              "speakers": " ".join(info.actors),
              "held out": " ".join(info.held_out),
              "temperature, threshold": f"{temperature:.3f}, {threshold}" if info.calibrated else f"none, {threshold}"}

@@ -24,6 +24,7 @@ from .codec import Recording, open_recording
 from .core import write_file
 from .preprocess import SAMPLING_RATE, load_waveform
 from .checkpoint import EncoderError
+from .front import FRONTS
 from .embed import Encoder, FrozenEncoder
 from .acoustic import AcousticEncoder
 from .head import EmotionHead, HeadError, load_head, save_head
@@ -275,6 +276,9 @@ def read_model_info(
             raise HeadError(f"{folder}: config.json does not say the {name} that its head learned from")
     if not isinstance(info.tuned, int):
         raise HeadError(f"{folder}: config.json says that {info.tuned!r} blocks of the encoder were tuned")
+    if info.front not in FRONTS:
+        raise HeadError(f"{folder}: config.json names a front end {info.front!r} that this version lacks; "
+                        f"it has {', '.join(FRONTS)}")
     return info
 
 # %% ../nbs/14_classifier.ipynb #encoder
@@ -286,9 +290,10 @@ def encoder_of(
     "The encoder that a head learned from. Raises `EncoderError`"
     revision = None if name else info.revision
     name, layers, pooling = name or str(info.encoder), str(info.layers), str(info.pooling)
-    if name == "acoustic": return AcousticEncoder(layers, pooling)
+    if name == "acoustic": return AcousticEncoder(layers, pooling).set_front(info.front)
     try:
-        if not info.tuned: return Encoder.from_pretrained(name, layers, pooling, revision)
+        if not info.tuned:
+            return Encoder.from_pretrained(name, layers, pooling, revision).set_front(info.front)
         tuned = TunedEncoder.from_pretrained(name, info.tuned, layers, pooling, revision)
         return load_upper(tuned, folder / UPPER_FILE)
     except EncoderError as error:

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
-           'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'Emotions', 'Augment', 'Finetune',
-           'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder', 'EvaluationFolder', 'Run', 'TrainHead',
-           'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun', 'Published', 'Model', 'EncoderPath', 'Threshold',
-           'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder',
-           'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName',
-           'DownloadFolder', 'study_command', 'evaluate_command', 'compare_command', 'train_command',
-           'chosen_classifier', 'check_output_file', 'predict_command', 'listen_command', 'clips_to_embed',
-           'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
+           'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
+           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
+           'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
+           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
+           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
+           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command',
+           'compare_command', 'train_command', 'chosen_classifier', 'check_output_file', 'predict_command',
+           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
+           'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -33,8 +34,10 @@ app = new_app("Speech emotion recognition as a study: embed a corpus with a froz
 # %% ../nbs/90_cli.ipynb #Corpus
 Corpus = Annotated[str, typer.Option(
     help="[b]sample[/b] (synthetic, no download), [b]ravdess[/b] "
-         "($EMOTION_SER_RAVDESS, else a download of 208 MB), "
-         "a folder of clips, or a CSV of path, label, speaker")]
+         "($EMOTION_SER_RAVDESS, else a download of 208 MB), emodb or another of "
+         "`download`'s names ($EMOTION_SER_EMODB or $EMOTION_SER_CORPORA), "
+         "a folder of clips, or a CSV of path, label, speaker; several: ravdess,emodb; "
+         "a folder that is read as what it is not: own:FOLDER, emodb:FOLDER")]
 EncoderName = Annotated[str, typer.Option(
     help="[b]acoustic[/b] (no weights), "
          "a Hugging Face name such as facebook/wav2vec2-base, or a folder")]
@@ -51,7 +54,7 @@ RecipeName = Literal["tuned", "baseline"]
 Recipe = Annotated[RecipeName, typer.Option(
     help="how the head is trained: tuned, or as the baseline, "
          "the design this study began from")]
-HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "tuned"]
+HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "robust", "tuned"]
 Head = Annotated[Optional[HeadName], typer.Option(
     help="discriminant analysis (the default), logistic regression, the MLP, "
          "the MLP as in the baseline, any of the first three that inner folds prefer, "
@@ -72,11 +75,22 @@ Protocol = Annotated[Optional[ProtocolName], typer.Option(
          "else actor-kfold, or random where speakers are not known")]
 
 # %% ../nbs/90_cli.ipynb #Augment
+FrontName = Literal["as-is", "speech"]
+Front = Annotated[FrontName, typer.Option(
+    help="what an encoder hears of a recording: all of it as it is, or the speech, "
+         "at one level, in a second of quiet on either side")]
 Emotions = Annotated[Optional[str], typer.Option(
     help="only these, for example happy,sad,angry,neutral")]
+LabelMap = Annotated[Optional[str], typer.Option(
+    "--map", help="labels to join or leave out: calm=neutral,boredom= (nothing after the sign: left out); "
+                  "shared: the seven that most corpora have; none; "
+                  "default: shared for several corpora, else none")]
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]
+Channels = Annotated[int, typer.Option(
+    min=0, help="augmentation: learn from so many copies of each training clip too, "
+                "as other microphones in other rooms would have recorded it")]
 Finetune = Annotated[Optional[int], typer.Option(
     min=1, help="let this many of the encoder's top blocks learn too; default: it stays frozen. "
                 "Slow without a GPU, goes on where it was interrupted")]
@@ -104,8 +118,10 @@ def study_command(
     encoder: EncoderName = "acoustic",
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     recipe: Recipe = "tuned",
     protocol: StudyProtocol = "random",
+    map: LabelMap = None,
     emotions: Emotions = None,
     finetune: Finetune = None,
     seed: Seed = 0,
@@ -116,8 +132,8 @@ def study_command(
                    "--finetune has a recipe of its own")
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
-        corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, recipe=recipe,
-        protocol=protocol, emotions=emotions, finetune=finetune or 0, seed=seed)
+        corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front, recipe=recipe,
+        protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
 
@@ -130,8 +146,11 @@ def evaluate_command(
     head: Head = None,
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     speaker_norm: SpeakerNorm = False,
+    map: LabelMap = None,
     emotions: Emotions = None,
     finetune: Finetune = None,
     members: Members = None,
@@ -147,8 +166,9 @@ def evaluate_command(
     from emotion_ser.protocols import EvaluationConfig, run_evaluation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
-        head=head or "", augment=augment, speaker_norm=speaker_norm,
-        emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
+        front=front,
+        head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
+        map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 
@@ -196,8 +216,11 @@ def train_command(
     head: TrainHead = "lda",
     layers: Layers = None,
     pooling: Pooling = None,
+    front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     protocol: TrainProtocol = None,
+    map: LabelMap = None,
     emotions: Emotions = None,
     seed: Seed = 0,
     hold_out: HoldOut = "",
@@ -210,7 +233,7 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
-        pooling=pooling, augment=augment, emotions=emotions, seed=seed)
+        pooling=pooling, front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
     held_out = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
     with output_folder(out):
         train_classifier(config, held_out, measured, published, report=print_status,
@@ -321,19 +344,22 @@ def listen_command(
 
 # %% ../nbs/90_cli.ipynb #list_clips
 def clips_to_embed(
-    corpus: str,  # `sample`, `ravdess`, a folder, a CSV or a URL
+    corpus: str,  # `sample`, names of corpora, a folder, a CSV or a URL
+    map: str | None = None,  # of the labels, see `map_labels`
 ):  # a manifest
     "The manifest of a corpus; of a place without labels, its recordings alone"
     from emotion_ser.corpus import CorpusError, list_recordings
+    from emotion_ser.join import map_labels
     from emotion_ser.own import load_corpus
     report = once(print_status)  # a folder may be read twice
     if "://" in corpus: return list_recordings(corpus, report)
-    try: return load_corpus(corpus, report)
+    try: manifest = load_corpus(corpus, report)
     except CorpusError as error:
-        if not Path(corpus).is_dir(): raise
+        if map or not Path(corpus).is_dir(): raise
         found = list_recordings(corpus, report)
         print_status(f"embedded without labels ({error})")
         return found
+    return map_labels(manifest, map or "none", report)
 
 # %% ../nbs/90_cli.ipynb #chosen_encoder
 def chosen_encoder(
@@ -341,12 +367,13 @@ def chosen_encoder(
     layers: str,
     dtype: str | None,  # None: float32
     runtime: str | None,  # None: torch
+    front: str = "as-is",  # one of `FRONTS`
 ):  # a `FrozenEncoder`
     "The encoder that the options name, with every statistic of its layers"
     from emotion_ser.acoustic import load_encoder
     from emotion_ser.scale import in_runtime
-    if name == "acoustic": return load_encoder(name, layers, "functionals")
-    encoder = load_encoder(name, layers, "mean+std+speech", dtype=dtype or "float32")
+    if name == "acoustic": return load_encoder(name, layers, "functionals", front)
+    encoder = load_encoder(name, layers, "mean+std+speech", front, dtype=dtype or "float32")
     return in_runtime(encoder, runtime or "torch")
 
 # %% ../nbs/90_cli.ipynb #chosen_engine
@@ -363,7 +390,7 @@ def chosen_engine(
 
 # %% ../nbs/90_cli.ipynb #embed-options
 AnyCorpus = Annotated[str, typer.Argument(
-    help="sample, ravdess, a folder, a CSV, "
+    help="sample, ravdess, emodb ..., several as ravdess,emodb, a folder, a CSV, "
          "or a URL that fsspec knows: s3://, gs://, hf:// ...")]
 AnyFolder = Annotated[str, typer.Option(
     help="folder or URL for manifest.parquet and a folder of Parquet shards per encoder")]
@@ -390,6 +417,8 @@ def embed_command(
     out: AnyFolder,
     encoder: EncoderName = "acoustic",
     layers: AllLayers = "all",
+    map: LabelMap = None,
+    front: Front = "as-is",
     dtype: Dtype = None,
     runtime: Runtime = None,
     engine: Engine = "local",
@@ -405,7 +434,8 @@ def embed_command(
                    "of use with --engine ray alone")
     from emotion_ser.store import embed_corpus, save_manifest
     from emotion_ser.runs import output_folder
-    manifest, chosen = clips_to_embed(corpus), chosen_encoder(encoder, layers, dtype, runtime)
+    manifest = clips_to_embed(corpus, map)
+    chosen = chosen_encoder(encoder, layers, dtype, runtime, front)
     print_status(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, "
                  f"to be embedded by {chosen.name}")
     with nullcontext() if "://" in out else output_folder(out):
@@ -415,16 +445,21 @@ def embed_command(
     print_status(f"{time.perf_counter() - started:.1f} s")
 
 # %% ../nbs/90_cli.ipynb #download
-CorpusName = Annotated[Literal["ravdess"], typer.Argument(help="what to fetch")]
+CorpusName = Annotated[
+    Literal["ravdess", "emodb", "emovo", "nemo", "tess", "cremad", "savee", "cafe", "esd"],
+    typer.Argument(case_sensitive=False, help=
+        "from Zenodo, verified by the published checksum: ravdess (208 MB), emodb, cafe; "
+        "from GitHub or Borealis, where none is published: nemo, tess; "
+        "how they are had is said of: emovo, cremad, savee, esd")]
 DownloadFolder = Annotated[Optional[Path], typer.Option(
     help="where to put it; default: the cache folder ($EMOTION_SER_CACHE)")]
 
 
 @app.command("download", no_args_is_help=True)
 def download_command(corpus: CorpusName, to: DownloadFolder = None):
-    "Fetch a corpus: RAVDESS's speech archive from Zenodo, 208 MB, verified, CC BY-NC-SA 4.0."
-    from emotion_ser.data import download_ravdess
-    print_result(download_ravdess(to, progress=on_terminal()))
+    "Fetch a corpus, verify it where that can be done, and print its folder. Each has its own licence."
+    from emotion_ser.corpora import download_corpus
+    print_result(download_corpus(corpus, to, progress=on_terminal(), report=print_status))
 
 # %% ../nbs/90_cli.ipynb #version-2
 @app.command("version")

@@ -15,6 +15,7 @@ import pandas as pd
 from fastcore.basics import patch
 from .preprocess import FRAME_HOP_SAMPLES, SAMPLING_RATE, load_waveform, loudness, speech_part
 from .checkpoint import DEFAULT_ENCODER, EncoderError, find_device, find_dtype, load_network
+from .front import apply_front, front_facts
 from .frames import (
     FrozenNetwork, check_waveforms, merge_stats, piece_part, split_clips, weights_digest)
 
@@ -56,8 +57,11 @@ class FrozenEncoder:
     "Turns waveforms into embeddings, and is never trained"
     fingerprint: dict  # what an embedding depends on
     statistics: tuple[str, ...] = ("mean", "std")  # over time, that `layer_stats` keeps
+    front: str = "as-is"  # what comes between a waveform and it, one of `FRONTS`
     poolings: tuple[str, ...] = ("mean", "mean+std")  # choices among them; the last one takes all
     layer_stats: Callable[..., np.ndarray]  # [n_clips, n_samples] -> [n_clips, top + 1, n_stats, width]
+    hear: Callable  # this and the next below
+    set_front: Callable
 
     def __init__(self, name, n_layers, width, layers, pooling):
         if pooling not in self.poolings:
@@ -86,7 +90,30 @@ class FrozenEncoder:
     def __call__(self, waveform):
         "[n_samples] float32 mono at 16 kHz -> [size] float32"
         waveforms = waveform[None] if isinstance(waveform, np.ndarray) else waveform
-        return self.select(self.layer_stats(check_waveforms(waveforms))[0])
+        heard = self.hear(check_waveforms(waveforms)[0])
+        return self.select(self.layer_stats(heard[None])[0])
+
+# %% ../nbs/02_embed.ipynb #em-hear
+@patch
+def hear(
+    self: FrozenEncoder,
+    waveform: np.ndarray,  # [n_samples] float32 at 16 kHz
+) -> np.ndarray:  # [n] float32
+    "What an encoder hears of a waveform"
+    return apply_front(self.front, waveform)
+
+# %% ../nbs/02_embed.ipynb #em-set-front
+@patch
+def set_front(
+    self: FrozenEncoder,
+    front: str = "as-is",  # one of `FRONTS`
+) -> FrozenEncoder:  # the same
+    "Hear through this front end from now on. Raises `ValueError`"
+    facts = front_facts(front)
+    if front == self.front: return self
+    own = {name: fact for name, fact in self.fingerprint.items() if name != "front"}
+    self.front, self.fingerprint = front, {**own, **facts}
+    return self
 
 # %% ../nbs/02_embed.ipynb #encoder
 class Encoder(FrozenNetwork, FrozenEncoder):

@@ -135,7 +135,7 @@ class OnnxEncoder(FrozenEncoder):
                                f"not from {dtype} on {device}")
         super().__init__(e.name, e.n_layers, e.width, e.layers, e.pooling)
         self.encoder, self.int8, self.revision = e, int8, e.revision
-        self.fingerprint = {**e.fingerprint, "runtime": runtime}
+        self.front, self.fingerprint = e.front, {**e.fingerprint, "runtime": runtime}
 
     @cached_property
     def session(self):

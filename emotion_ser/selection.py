@@ -51,7 +51,7 @@ REGULARISATION = {
     "mlp-baseline": (BASELINE.dropout,),
 }
 ANY = ("lda", "logistic", "mlp")  # among which the head `any` chooses
-HEADS = (*REGULARISATION, "any", "ensemble")
+HEADS = (*REGULARISATION, "any", "ensemble", "robust")
 
 # %% ../nbs/07_selection.ipynb #search-space
 def search_space(
@@ -118,9 +118,10 @@ def make_grids(
     encoder: FrozenEncoder,
     layers: str | None = None,  # see `candidates`
     pooling: str | None = None,
-) -> list[list[Candidate]]:  # one grid; of an ensemble one for each member
+) -> list[list[Candidate]]:  # one grid; of an ensemble one for each member; of `robust` none
     "The grids from which inner folds choose one setting each. Raises `ValueError` for an unknown head"
     if head == "ensemble": return ensemble_grids(encoder, layers, pooling)
+    if head == "robust": return []  # it has one setting, see the notebook sources
     return [candidates(head, encoder, layers, pooling)]
 
 # %% ../nbs/07_selection.ipynb #is-learned
@@ -357,7 +358,7 @@ def select_and_predict(
     dataset: Dataset,
     split: Split,  # an outer split
     grids: list[list[Candidate]],  # one, or one for each member of an ensemble
-    tuner=None,  # a `FineTuner`, for a member that is fine-tuned
+    tuner=None,  # a `FineTuner`, for a member that is fine-tuned, or a `RobustLearner`
 ) -> SplitResult:
     "Choose a candidate from each grid on inner folds, then predict the test part once"
     folds = choosing_folds(dataset.manifest, split, grids)

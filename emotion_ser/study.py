@@ -141,6 +141,7 @@ def save_model(
     noted = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
     about = {key: m[key] for key in noted}
     if isinstance(encoder, TunedEncoder): about["tuned"] = encoder.n_tuned
+    if c.front != "as-is": about["front"] = c.front
     save_head(study.head, folder, layers=c.layers, pooling=c.pooling, **about)
     if isinstance(encoder, TunedEncoder): write_file(Path(folder) / UPPER_FILE, partial(save_upper, encoder))
 
@@ -186,10 +187,10 @@ def prepare_study(
     progress: bool = True,
 ) -> tuple[Embeddings | States, Split]:
     "What a configuration means, as values. Raises `CorpusError`, `AudioError` or `EncoderError`"
-    manifest = load_manifest(config.corpus, config.emotions, report)
+    manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     split = make_split(manifest, config.protocol, config.seed)  # refused here, before the long work
     if config.finetune: encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling))
+    else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling), config.front)
     embedded = embed_study(manifest, encoder, cache_dir, report, progress)
     usable = usable_clips(embedded, report)
     if embedded.skipped: split = make_split(usable, config.protocol, config.seed)

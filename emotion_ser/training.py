@@ -21,7 +21,7 @@ from .embed import FrozenEncoder
 from .acoustic import load_encoder
 from .head import EmotionHead
 from .calibrate import is_calibrated
-from .runs import corpus_digest, load_manifest, options, report_scarce
+from .runs import corpus_digest, load_manifest, options, report_scarce, settings_record
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, SplitResult, candidates, fit_linear_heads, select_and_predict
 from .protocols import EvaluationConfig
@@ -162,7 +162,7 @@ def encoder_facts(
     "Which embeddings a classifier needs"
     name = published or encoder.name
     revision = getattr(encoder, "revision", None) or REVISIONS.get(name)
-    return dict(encoder=name, encoder_fingerprint=encoder.fingerprint, revision=revision,
+    return dict(encoder=name, encoder_fingerprint=encoder.fingerprint, front=encoder.front, revision=revision,
                 layers=chosen.layers, pooling=chosen.pooling, setting=asdict(chosen))
 
 # %% ../nbs/14a_training.ipynb #describe
@@ -192,7 +192,7 @@ def training_command(
 ) -> str:
     "What makes the same classifier at the shell"
     fixed = ("speaker_norm", "finetune", "repeats", "members")  # that training does not ask about
-    asked = {name: value for name, value in config.items() if name not in fixed}
+    asked = {name: value for name, value in settings_record(config).items() if name not in fixed}
     held = ",".join(map(str, hold_out)) or None
     return f"emotion_ser train {options({**asked, 'hold_out': held, 'published': published})}"
 
@@ -209,21 +209,23 @@ def train_classifier(
     "Learn from a whole corpus; layers, statistics, regularisation and temperature are chosen on inner folds"
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
     run = Measured(measured) if measured else None
-    manifest = load_manifest(config.corpus, config.emotions, report)
+    manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     protocol = config.protocol or inner_protocol(manifest, report)
     settings = {**asdict(config), "protocol": protocol}
     if run: check_same_settings(run, settings, by_clip=protocol == "random")
     make_splits(manifest, protocol, config.seed, config.repeats)  # fail early, before the long work
-    encoder = load_full_encoder(config.encoder)
+    encoder = load_full_encoder(config.encoder, config.front)
     grid = candidates(config.head, encoder, config.layers, config.pooling)
-    dataset = load_dataset(manifest, encoder, augment=config.augment, cache_dir=cache_dir, report=report, progress=progress)
+    dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
+                           cache_dir=cache_dir, report=report, progress=progress)
     split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
     if run: check_same_encoder(run, encoder), check_same_clips(run, clips, dataset.labels)
     learned = learn(dataset, split, grid, report)
     info = describe(clips, encoder, learned, hold_out, published, run)
-    info.augment, info.command = config.augment, training_command(settings, hold_out, published)
-    own = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling)
+    info.augment, info.channels = config.augment, config.channels
+    info.command = training_command(settings, hold_out, published)
+    own = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front)
     classifier = EmotionClassifier(learned.head, own, learned.temperature, THRESHOLD, info)
     info.echo = echo_of(classifier)
     return classifier
