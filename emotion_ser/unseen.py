@@ -110,7 +110,8 @@ def left_out_means(
     labels: list[str],
 ) -> tuple[float, list[np.ndarray]]:  # the mean; for each corpus the mean without each of its speakers
     "The mean UAR of unseen corpora, with and without each speaker"
-    found, moved = [], {}
+    found: list = []
+    moved: dict = {}
     for _, part in table.groupby("split"):
         uar, without = unseen_uar(part, labels)
         found.append(uar)
