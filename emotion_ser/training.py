@@ -333,13 +333,15 @@ def train_classifier(
     check_folds(manifest, config, hold_out)
     encoder = load_full_encoder(config.encoder, config.front)
     check_view(encoder, config.layers, config.pooling)
-    dataset = load_dataset(manifest, encoder, augment=config.augment, cache_dir=cache_dir, report=report, progress=progress)
+    dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
+                           cache_dir=cache_dir, report=report, progress=progress)
     split = training_split(dataset.manifest, config.protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
     if run: check_same_encoder(run, encoder), check_same_clips(run, clips, dataset.labels)
     learned = learn_head(dataset, split, config, encoder, report)
     info = describe(clips, encoder, learned, hold_out, published, run)
-    info.augment, info.command = config.augment, training_command(settings, hold_out, published)
+    info.augment, info.channels = config.augment, config.channels
+    info.command = training_command(settings, hold_out, published)
     own = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front)
     classifier = EmotionClassifier(learned.head, own, learned.temperature, learned.threshold, info)
     info.echo = echo_of(classifier)
