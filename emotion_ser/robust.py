@@ -71,12 +71,11 @@ class RobustRecipe:
     batch_size: int = 64
     epochs: int = 16  # in which each clip or a copy of it is shown once
     label_smoothing: float = 0.1
-    line_share: float = 0.3  # of the line in the answer to one recording alone
+    line_share: float = 0.5  # of the line in the answer to one recording alone
     line_most: float = 0.9  # of the line where a source is known well
     half_way: float = 10.0  # recordings of a source at which it is half way between the two
     doubt: float = 2.0  # recordings that an estimated offset is shrunk by
-    even: float = 10.0  # recordings of each label that a source is assumed to have besides
-    network_moves: float = 0.5  # share of an offset that the network's logits follow
+    even: float = 30.0  # recordings of each label that a source is assumed to have besides
 
 
 ROBUST = RobustRecipe()
@@ -299,10 +298,9 @@ def estimate_shift(
     counts = answers.sum(axis=0)
     expected = (counts + r.even) / (n + r.even * len(counts))
     off = z.mean(axis=1) - expected @ head.centres.double().numpy()
-    follow = np.array([[r.network_moves], [1.0]]) * n / (n + r.doubt)
     share = r.line_share + (r.line_most - r.line_share) * n / (n + r.half_way)
     most = int(counts.argmax())
-    return Shift(off * follow, share, n, counts[most] / n, head.labels[most])
+    return Shift(off * n / (n + r.doubt), share, n, counts[most] / n, head.labels[most])
 
 # %% ../nbs/05d_robust.ipynb #at-source
 @patch
