@@ -41,6 +41,7 @@ class ModelInfo:
     tuned: int = 0  # how many of the encoder's top blocks were fine-tuned
     setting: dict = field(default_factory=dict)  # head, regularisation ...: what inner folds chose
     augment: bool = False  # augmentation: whether it learned from clips at other speeds too
+    channels: int = 0  # augmentation: from how many copies of each clip through other channels too
     clips: int | None = None  # how many it learned from
     actors: list = field(default_factory=list)  # who spoke them
     held_out: list = field(default_factory=list)  # whom it did not learn from
@@ -230,6 +231,7 @@ def facts_table(
              encoder: f"{info.encoder}, layers {info.layers}, pooling {info.pooling}",
              "front end": info.front if info.front != "as-is" else None,
              "clips": info.clips,
+             "copies of each through other channels": info.channels,
              "speakers": " ".join(info.actors),
              "held out": " ".join(info.held_out),
              "adapted to a source by": info.source and f"{info.source['recordings']} recordings",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
-           'LabelMap', 'Augment', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
+           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
            'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
            'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
            'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
@@ -88,6 +88,9 @@ LabelMap = Annotated[Optional[str], typer.Option(
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]
+Channels = Annotated[int, typer.Option(
+    min=0, help="augmentation: learn from so many copies of each training clip too, "
+                "as other microphones in other rooms would have recorded it")]
 Finetune = Annotated[Optional[int], typer.Option(
     min=1, help="let this many of the encoder's top blocks learn too; default: it stays frozen. "
                 "Slow without a GPU, goes on where it was interrupted")]
@@ -145,6 +148,7 @@ def evaluate_command(
     pooling: Pooling = None,
     front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     speaker_norm: SpeakerNorm = False,
     map: LabelMap = None,
     emotions: Emotions = None,
@@ -163,7 +167,7 @@ def evaluate_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
         front=front,
-        head=head or "", augment=augment, speaker_norm=speaker_norm,
+        head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
         map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
@@ -215,6 +219,7 @@ def train_command(
     pooling: Pooling = None,
     front: Front = "as-is",
     augment: Augment = False,
+    channels: Channels = 0,
     protocol: TrainProtocol = None,
     map: LabelMap = None,
     emotions: Emotions = None,
@@ -229,7 +234,7 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
-        pooling=pooling, front=front, augment=augment, map=map, emotions=emotions, seed=seed)
+        pooling=pooling, front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
     held_out = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
     with output_folder(out):
         train_classifier(config, held_out, measured, published, report=print_status,

@@ -81,20 +81,23 @@ def load_dataset(
     encoder: FrozenEncoder,  # from `load_full_encoder`
     *,
     augment: bool = False,  # learn from copies at `SPEEDS` too
+    channels: int = 0,  # learn from so many copies through other channels too
     speaker_norm: bool = False,  # see `normalise_speakers`
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
 ) -> Dataset:  # of the clips that can be decoded
     "Embed a corpus, and its augmented copies. Raises `CorpusError` and `AudioError`"
-    speeds = SPEEDS if augment else ()
-    also = f", also at speeds {' and '.join(map(str, speeds))}" if augment else ""
+    also = f", also at speeds {' and '.join(map(str, SPEEDS))}" if augment else ""
+    if channels: also += f", also through {channels} other channel{'s' * (channels > 1)}"
+    copies = [dict(speed=speed) for speed in SPEEDS if augment]
+    copies += [dict(channel=k) for k in range(1, channels + 1)]
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}{also}")
     plain = embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)
     usable, stats = usable_clips(plain, report), [every_layer(plain)]
-    for speed in speeds:
-        copies = embed_corpus(usable, encoder, cache_dir, progress=progress, speed=speed)
-        stats.append(every_layer(copies))
+    for copy in copies:
+        other = embed_corpus(usable, encoder, cache_dir, progress=progress, **copy)
+        stats.append(every_layer(other))
     if speaker_norm:
         for k, one in enumerate(stats): stats[k] = normalise_speakers(one, usable.actor.to_numpy())
     return Dataset(usable, stats, encoder.n_layers, label_names(usable))

@@ -24,6 +24,7 @@ from emotion_ser.core import (
 from .splits import (
     PROTOCOLS, WHOLE_CORPORA, Split, default_protocol, make_splits, protocol_name, report_gaps)
 from .preprocess import SPEEDS
+from .channels import CHANNELS_VERSION
 from .embed import FrozenEncoder
 from .train import TUNED
 from .finetune import FINE_TUNING
@@ -55,7 +56,9 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.head == "robust" and c.speaker_norm:
         raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
+    if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return
+    if c.channels: raise ValueError("fine-tuning takes recordings as they are; leave channels out")
     if c.speaker_norm: raise ValueError("a network that learns from frames cannot be normalised per speaker")
     if c.augment and c.head == "tuned":
         raise ValueError("a tuned network learns from copies as it is; "
@@ -68,6 +71,7 @@ class EvaluationConfig(RunConfig):
     "What makes an evaluation, see `check_evaluation`; without a protocol it takes `default_protocol`"
     head: str = ""  # one of `HEADS`, with fine-tuning of `TUNED_HEADS`; default: lda, tuned
     augment: bool = False  # augmentation: learn from clips at other speeds too
+    channels: int = 0  # augmentation: learn from so many copies through other channels too
     speaker_norm: bool = False  # normalise each speaker by all of their clips
     repeats: int = 10  # random splits
     members: int = 1  # with fine-tuning: networks that are tuned in each split, 1 to 5
@@ -88,6 +92,7 @@ class EvaluationConfig(RunConfig):
     def traits(self):
         tuned = f"top {self.finetune} blocks fine-tuned, {self.members} network{'s' * (self.members > 1)}"
         parts = {f"head {self.head}": True, "augmentation": self.augment,
+                f"copies through other channels {self.channels}": self.channels > 0,
                 "NORMALISED PER SPEAKER": self.speaker_norm, tuned: self.finetune > 0}
         return [words for words, on in parts.items() if on]
 
@@ -122,8 +127,8 @@ def read_config(
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder, c.front)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
-    dataset = load_dataset(manifest, encoder, augment=c.augment, speaker_norm=c.speaker_norm,
-                           cache_dir=cache_dir, report=report, progress=progress)
+    dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
+                           speaker_norm=c.speaker_norm, cache_dir=cache_dir, report=report, progress=progress)
     usable = dataset.manifest
     tuner: Any = None
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
@@ -137,6 +142,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     asked = {**settings_record(asdict(task.config)), "corpus": "", "encoder": ""}
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
     if task.config.head == "robust": recipes.append(asdict(ROBUST))
+    if task.config.channels: recipes.append(CHANNELS_VERSION)
     manifest = task.dataset.manifest
     columns = ["content", "sound", "emotion", "actor"]
     if "corpus" in manifest and manifest.corpus.nunique() > 1: columns.append("corpus")

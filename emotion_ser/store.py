@@ -22,6 +22,7 @@ import pandas as pd
 from .audio import AudioError
 from .core import default_cache, one_thread, sweep, write_file
 from .preprocess import SAMPLING_RATE
+from .channels import CHANNELS_VERSION, channel_copy
 from .clips import Clip, group_by_length, list_clips, load_clip, map_ahead
 from .embed import FrozenEncoder, POOLINGS
 
@@ -35,10 +36,12 @@ def store_path(
     encoder: FrozenEncoder,
     how: str,  # amplitude normalisation, see `load_waveform`
     speed: float = 1.0,  # of playing, see `change_speed`
+    channel: int = 0,  # which copy through another channel, see `channel_copy`
 ) -> str:  # a folder or URL
     "Where the embeddings by this encoder of clips prepared in this way lie"
     key = {**encoder.fingerprint, "normalise": how, "rate": SAMPLING_RATE}
     if speed != 1: key["speed"] = float(speed)
+    if channel: key["channel"] = [channel, CHANNELS_VERSION]
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     folder = str(cache_dir or default_cache() / "embeddings").rstrip("/")
     return f"{folder}/{encoder.fingerprint['encoder']}-{digest}"
@@ -212,6 +215,7 @@ class EmbeddingJob:
     how: str = "peak"  # amplitude normalisation
     speed: float = 1.0  # of playing
     on_error: str = "raise"  # for a clip that cannot be decoded: `raise`, or `skip` and list it
+    channel: int = 0  # which copy, see `channel_copy`
 
 # %% ../nbs/02b_store.ipynb #_embedded
 def embed_clip(
@@ -220,8 +224,9 @@ def embed_clip(
     encode: bool = True,  # False: its waveform, for a batch
 ) -> tuple[Clip, Any]:  # with its statistics [n_layers, n_stats, width], or the `AudioError` it gave
     "Decode a clip and encode it"
-    try: waveform = job.encoder.hear(load_clip(clip, job.how, job.speed))
+    try: waveform = load_clip(clip, job.how, job.speed)
     except AudioError as error: return clip, error
+    waveform = job.encoder.hear(channel_copy(waveform, clip.content, job.channel))
     return clip, job.encoder.layer_stats(waveform[None])[0] if encode else waveform
 
 # %% ../nbs/02b_store.ipynb #encode-batches
@@ -380,14 +385,15 @@ def embed_corpus(
     speed: float = 1.0,  # of playing, see `change_speed`; other speeds are for training clips
     engine: Callable = local_engine,  # or `ray_engine()` for a cluster
     workers: int | None = None,  # clips at once; default: torch's threads, or all of a cluster
+    channel: int = 0,  # 1, 2 ...: copies through other channels, for training; see `channel_copy`
 ) -> Embeddings:
     "Embed every clip of a corpus once; what is stored is not redone. Raises `AudioError`, `StoreError`"
     check_choices(on_error, engine)
-    store, skipped = store_path(cache_dir, encoder, how, speed), {}
+    store, skipped = store_path(cache_dir, encoder, how, speed, channel), {}
     known = stored_contents(store, encoder)
     missing = manifest[~manifest.content.isin(known)].drop_duplicates("content")
     if len(missing):
-        job = EmbeddingJob(list_clips(missing), encoder, store, how, speed, on_error)
+        job = EmbeddingJob(list_clips(missing), encoder, store, how, speed, on_error, channel)
         skipped = engine(job, workers=workers, progress=progress)
         known = stored_contents(store, encoder)
         check_kept(job, known, skipped)
