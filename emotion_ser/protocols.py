@@ -133,7 +133,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
     asked = settings_record(asdict(replace(task.config, corpus="", encoder="")))
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
-    if task.config.channels: recipes.append(CHANNELS_VERSION)
+    if task.config.channels: recipes.append([CHANNELS_VERSION])
     manifest = task.dataset.manifest
     clips = manifest[[c for c in ("content", "sound", "emotion", "actor") if c in manifest]].astype(str)
     whole = [asked, task.encoder.fingerprint, versions(), recipes, clips.to_numpy().tolist()]
