@@ -242,5 +242,5 @@ def with_source(
         return moved
     if name is None: return classifier
     moved = load_source(classifier, find_source(model, name))
-    report(f"source {name}: adapted to {moved.info.source['recordings']} recordings before")
+    report(f"source {name}: adapted to {(moved.info.source or {})['recordings']} recordings before")
     return moved
