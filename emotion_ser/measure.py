@@ -82,7 +82,7 @@ def robustness_command(
     "Ask a classifier again about clips to which something happened: what is lost, and what is still trusted."
     from emotion_ser.robustness import group_rows, run_robustness
     from emotion_ser.runs import options
-    from emotion_ser.trials import listed_nuisances, tested_clips
+    from emotion_ser.answers import listed_nuisances, tested_clips
     listed_nuisances(nuisances)  # fail early
     named = tuple(name.strip() for name in speakers.split(",") if name.strip())
     classifier = chosen_classifier(model, encoder_path, None)

@@ -21,7 +21,7 @@ from .nuisances import NUISANCES
 from .evaluate import interval_groups, t_interval
 from .runs import corpus_digest, output_folder
 from .classifier import EmotionClassifier
-from .trials import (
+from .answers import (
     AS_RECORDED, ask_all, decodable, heard_speakers, kept_answers, listed_nuisances, model_digest,
     run_key, sample_clips)
 
@@ -153,7 +153,8 @@ def plot_robustness(
     left.set(xlabel="UAR among the corpus's labels (%)", xlim=(0, 100), ylim=(-0.7, len(rows) - 0.3))
     right.set(xlabel="share (%); open: trusted, filled: right when trusted", xlim=(-2, 102))
     for ax in (left, right): ax.grid(alpha=0.3)
-    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=g) for g, c in GROUP_COLOURS.items()]
+    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=g) for g, c in GROUP_COLOURS.items()
+               if g in set(rows.group)]
     fig.legend(handles=handles, ncols=4, fontsize=8, loc="outside lower center")
     fig.suptitle(title, fontsize=10)
     return fig
