@@ -234,13 +234,14 @@ def with_source(
     report=print,  # called with what was understood
 ) -> EmotionClassifier:  # another; the first is not touched
     "A classifier at a source: adapted to recordings, and kept if it has a name, or at one that was kept"
-    path = source_path(model, name) if name is not None else None  # what is no name fails first
+    if name is None and recordings is None: return classifier
+    trained_head(classifier)  # what cannot move is refused first, then what is no name
+    path = source_path(model, name) if name is not None else None
     if recordings is not None:
         moved = classifier.adapt(recordings, report=report)
         instead = ", in place of the one that was there" if path and path.exists() else ""
         if path: report(f"source {name} kept for {model}{instead}: {save_source(moved, path)}")
         return moved
-    if name is None: return classifier
-    moved = load_source(classifier, find_source(model, name))
+    moved = load_source(classifier, find_source(model, str(name)))
     report(f"source {name}: adapted to {moved.info.source['recordings']} recordings before")
     return moved
