@@ -26,7 +26,7 @@ PARTS = {  # caption in the table of contents -> whether a notebook belongs ther
     "The story": lambda name, number: name in STORY,
     "Rooms beside it": lambda name, number: number < 6 and name not in STORY,
     "Study and protocols": lambda name, number: 6 <= number <= 8,
-    "Findings": lambda name, number: number in (9, 10, 11, 21),
+    "Findings": lambda name, number: number in (9, 10, 11, 17, 18, 21),
     "The classifier": lambda name, number: 12 <= number <= 16,
     "Scale and shell": lambda name, number: number in (20, 80, 81, 90),
 }

@@ -5,21 +5,22 @@
 # %% auto #0
 __all__ = ['COUNTS', 'ONE_SIDED', 'clip_sources', 'robust_candidate', 'fit_rows', 'spread_labels', 'Outside', 'outside_logits',
            'RobustFit', 'fit_robust', 'RobustLearner', 'draw_recordings', 'answers_after', 'adapted_recall',
-           'adaptation_rows', 'run_adaptation', 'plot_adaptation']
+           'adaptation_rows', 'save_adaptation', 'run_adaptation', 'plot_adaptation']
 
 # %% ../nbs/07c_sources.ipynb #imports-sources
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
-from .core import save_figures, write_table
+from .core import save_figures, write_file, write_table
 from .splits import Split, inner_folds, make_splits
 from .embed import FrozenEncoder
 from .evaluate import score
 from .robust import ROBUST, RobustHead, RobustRecipe, estimate_shift, fit_parts, join_parts
-from .runs import load_manifest, output_folder
+from .runs import load_manifest, output_folder, run_facts
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, Member, judged, uar_on
 
@@ -226,6 +227,22 @@ def adaptation_rows(
                                  uar=np.nanmean(uar), alone=np.nanmean(alone), sd=np.nanstd(uar)))
     return rows
 
+# %% ../nbs/07c_sources.ipynb #save-adaptation
+def save_adaptation(
+    table: pd.DataFrame,  # from `run_adaptation`
+    facts: dict,  # see `run_facts`
+    folder: Path,
+    report=print,  # called with a sentence for a figure that cannot be drawn
+):
+    "Write adaptation.csv, metrics.json and adaptation.png"
+    facts = {**facts, "command": facts["command"].replace("emotion_ser evaluate", "emotion_ser adaptation")}
+    curve = table[(table.kind == "balanced") & (table.source == "speaker")]
+    mean = curve.groupby("recordings").uar.mean().round(4)
+    text = json.dumps({**facts, "mean_by_recordings": {str(n): float(v) for n, v in mean.items()}}, indent=1)
+    write_table(table, folder / "adaptation.csv")
+    write_file(folder / "metrics.json", lambda path: path.write_text(text + "\n"))
+    save_figures(folder, dict(adaptation=lambda: plot_adaptation(table)), report)
+
 # %% ../nbs/07c_sources.ipynb #run-adaptation
 def run_adaptation(
     config,  # an `EvaluationConfig` with several corpora; its head is `robust`
@@ -252,8 +269,7 @@ def run_adaptation(
             vectors = dataset.view(tested, learner.candidate)
             rows += adaptation_rows(head, vectors, dataset.manifest.iloc[tested], draws)
         table = pd.DataFrame(rows).round(4)
-        if folder: write_table(table, folder / "adaptation.csv")
-        if folder: save_figures(folder, dict(adaptation=lambda: plot_adaptation(table)), report)
+        if folder: save_adaptation(table, run_facts(c, dataset.manifest, encoder, dataset.labels), folder, report)
     return table
 
 # %% ../nbs/07c_sources.ipynb #plot-adaptation
