@@ -27,14 +27,15 @@ def signed(
 
 def robustness_rows(
     table,  # a `DataFrame` from `run_robustness`
-) -> list[list[str]]:  # nuisance, group, UAR, loss, interval, trusted, right, loss of right
-    "The rows of a table as text, shares in per cent"
+) -> list[list[str]]:  # nuisance, UAR, loss, interval, trusted, right, loss of right
+    "The rows of a table as text, shares in per cent; of sounds without speech what is trusted alone"
     lines, share = [], lambda x: "" if x != x else percent(x)
     for row in table.to_dict("records"):
-        low, high = signed(row["loss_low"]), signed(row["loss_high"])
-        lines.append([row["nuisance"], row["group"], share(row["uar_among"]), signed(row["loss"]),
-                      f"{low} to {high}" if low else "", share(row["trusted"]),
-                      share(row["right_when_trusted"]), signed(row["right_loss"])])
+        low, high = (100 * row[name] for name in ("loss_low", "loss_high"))
+        name = row["nuisance"] + " (learned)" * row["learned"]
+        interval = "" if low != low else f"{low:+.0f} to {high:+.0f}"
+        lines.append([name, share(row["uar_among"]), signed(row["loss"]), interval,
+                      share(row["trusted"]), share(row["right_when_trusted"]), signed(row["right_loss"])])
     return lines
 
 # %% ../nbs/91_measure.ipynb #group-lines
@@ -102,10 +103,10 @@ def print_robustness(
     out: Path,  # where its files went
 ):
     "The table, the groups, and where they lie"
-    heads = "nuisance", "group", "UAR %", "loss", "95% interval", "trusted", "right", "loss"
+    heads = "nuisance", "UAR %", "loss", "95%", "trusted", "right", "loss"
     print_rows(*heads, rows=robustness_rows(table))
     print_result("UAR among the labels of the corpus; loss: points against the clips as recorded; trusted: share "
-                 f"of the answers; right: share of these; intervals: {table.attrs['interval_over']}")
+                 f"of the answers; right: share of these, and its loss; intervals: {table.attrs['interval_over']}")
     for line in group_lines(groups): print_result(line)
     print_result(f"written: {out}/robustness.csv, metrics.json, answers.csv, figures")
 

@@ -82,10 +82,10 @@ def table_row(
 ) -> dict:  # of `COLUMNS`
     "What is to be said of one nuisance, or one kind of sound"
     row = dict(nuisance=name, group=nuisance_group(name), clips=len(answers),
-               unanswered=int(answers.error.notna().sum()))
+               unanswered=int(answers.error.notna().sum()), noticed=False, learned=False)
     if name in NO_SPEECH:
         return row | dict(learned=NO_SPEECH[name].learned, trusted=float(answers.trusted.mean()))
-    row |= dict(noticed=name in NUISANCES and NUISANCES[name].noticed)
+    if name in NUISANCES: row |= dict(noticed=NUISANCES[name].noticed)
     found = figures_without(answers, groups)
     row |= dict(zip(FIGURES, map(float, found[0])))
     if name == AS_RECORDED: return row
@@ -117,7 +117,8 @@ def group_rows(
     table: pd.DataFrame,  # from `robustness_table`
 ) -> list[dict]:  # plain values for JSON; None where nothing is known
     "The mean and the worst of each group"
-    group = table.group.where(table.learned.isna(), table.group + table.learned.map({True: ", learned", False: ", kept"}))
+    kinds = table.learned.map({True: "no speech, learned", False: "no speech, kept"})
+    group = table.group.where(table.group != "no speech", kinds)
     rows = []
     for name, part in table[table.nuisance != AS_RECORDED].groupby(group, sort=False):
         worst = part.nuisance[part.loss.idxmax()] if part.loss.notna().any() else None
