@@ -56,7 +56,7 @@ class Module:
         for node in ast.parse("\n".join(self.lines)).body:
             if any("patch" in ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])):
                 self.patched.setdefault(ast.unparse(node.args.args[0].annotation).strip("'"), []).append(node)
-            else: nodes.update(dict.fromkeys(names_of(node), node))
+            elif not isinstance(node, ast.AugAssign): nodes.update(dict.fromkeys(names_of(node), node))  # else it was defined before
         self.symbols = {name: nodes[name] for name in self.module.__all__}
         if self.name not in ("cli", "measure"):  # whose names are those of the functions it runs
             for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")

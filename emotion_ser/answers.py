@@ -273,7 +273,9 @@ def ask_all(
         for name, asked in todo:
             bar.set_description(name)
             rows = []
-            for row in answers_to(classifier, asked, labels, workers): rows.append(row), bar.update()
+            for row in answers_to(classifier, asked, labels, workers):
+                rows.append(row)
+                bar.update()
             parts.append(pd.DataFrame(rows))
             if keep: keep(pd.concat(parts))
     return pd.concat(parts)

@@ -234,7 +234,7 @@ def run_robustness(
     names = listed_nuisances(nuisances)
     some = decodable(sample_clips(manifest, clips, seed), report)
     key = run_key(classifier, some, seed, sounds)
-    asked = dict(seed=seed, sounds=sounds, workers=workers, progress=progress)
+    asked: dict = dict(seed=seed, sounds=sounds, workers=workers, progress=progress)
     report(f"{len(some)} clips, {sum(name in NUISANCES for name in names)} nuisances; "
            f"{sum(name in NO_SPEECH for name in names)} kinds of sound without speech, {sounds} of each")
     with output_folder(out) as folder:
