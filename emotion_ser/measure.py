@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Tested', 'Speakers', 'Clips', 'Nuisances', 'RobustnessFolder', 'INTERRUPTED', 'SeveralCorpora', 'Draws',
-           'AdaptationFolder', 'signed', 'robustness_rows', 'group_lines', 'robustness_command', 'print_robustness',
+           'AdaptationFolder', 'signed', 'robustness_rows', 'group_lines', 'print_robustness', 'robustness_command',
            'adaptation_lines', 'counts_of', 'adaptation_command']
 
 # %% ../nbs/91_measure.ipynb #imports-measure
@@ -54,6 +54,20 @@ def group_lines(
                      f"at most {points(g['worst_right_loss'])}{lowest}")
     return lines
 
+# %% ../nbs/91_measure.ipynb #print-robustness
+def print_robustness(
+    table,  # a `DataFrame` from `run_robustness`
+    groups: list[dict],  # from `group_rows`
+    out: Path,  # where its files went
+):
+    "The table, the groups, and where they lie"
+    heads = "nuisance", "UAR %", "loss", "95%", "trusted", "right", "loss"
+    print_rows(*heads, rows=robustness_rows(table))
+    print_result("UAR among the labels of the corpus; loss: points against the clips as recorded; trusted: share "
+                 f"of the answers; right: share of these, and its loss; intervals: {table.attrs['interval_over']}")
+    for line in group_lines(groups): print_result(line)
+    print_result(f"written: {out}/robustness.csv, metrics.json, answers.csv, figures")
+
 # %% ../nbs/91_measure.ipynb #robustness-command
 Tested = Annotated[str, typer.Argument(
     help="acoustic or whisper-base, which come with the package; a folder of `train --out`; a name on the hub")]
@@ -67,7 +81,7 @@ RobustnessFolder = Annotated[Path, typer.Option(
     help="folder for robustness.csv, metrics.json, answers.csv and figures; an interrupted run goes on there")]
 INTERRUPTED |= dict(robustness=GOES_ON, adaptation="embeddings are kept; the same command goes on from there")
 
-
+# %% ../nbs/91_measure.ipynb #robustness-command-2
 @app.command("robustness", no_args_is_help=True)
 def robustness_command(
     model: Tested,
@@ -83,11 +97,11 @@ def robustness_command(
     "Ask a classifier again about clips to which something happened: what is lost, and what is still trusted."
     from emotion_ser.robustness import group_rows, run_robustness
     from emotion_ser.runs import options
-    from emotion_ser.answers import listed_nuisances, tested_clips
+    from emotion_ser.answers import listed_nuisances, clips_for_testing
     listed_nuisances(nuisances)  # fail early
     named = tuple(name.strip() for name in speakers.split(",") if name.strip())
     classifier = chosen_classifier(model, encoder_path, None)
-    manifest = tested_clips(classifier, corpus, named, map, print_status)
+    manifest = clips_for_testing(classifier, corpus, named, map, print_status)
     asked = dict(corpus=corpus, speakers=",".join(named) or None, clips=clips, nuisances=nuisances, map=map,
                  encoder_path=encoder_path, seed=seed)
     table = run_robustness(
@@ -95,20 +109,6 @@ def robustness_command(
         progress=on_terminal(), command=f"emotion_ser robustness {model} {options(asked)}",
         config=dict(model=model, **asked))
     print_robustness(table, group_rows(table), out)
-
-# %% ../nbs/91_measure.ipynb #print-robustness
-def print_robustness(
-    table,  # a `DataFrame` from `run_robustness`
-    groups: list[dict],  # from `group_rows`
-    out: Path,  # where its files went
-):
-    "The table, the groups, and where they lie"
-    heads = "nuisance", "UAR %", "loss", "95%", "trusted", "right", "loss"
-    print_rows(*heads, rows=robustness_rows(table))
-    print_result("UAR among the labels of the corpus; loss: points against the clips as recorded; trusted: share "
-                 f"of the answers; right: share of these, and its loss; intervals: {table.attrs['interval_over']}")
-    for line in group_lines(groups): print_result(line)
-    print_result(f"written: {out}/robustness.csv, metrics.json, answers.csv, figures")
 
 # %% ../nbs/91_measure.ipynb #adaptation-rows
 def adaptation_lines(
@@ -137,7 +137,7 @@ Draws = Annotated[int, typer.Option(
 AdaptationFolder = Annotated[Path, typer.Option(
     help="folder for adaptation.csv, a note of how it was made, and adaptation.png")]
 
-
+# %% ../nbs/91_measure.ipynb #adaptation-command-2
 @app.command("adaptation", no_args_is_help=True)
 def adaptation_command(
     corpus: SeveralCorpora,
@@ -152,7 +152,7 @@ def adaptation_command(
     emotions: Emotions = None,
     seed: Seed = 0,
 ):
-    "How recall on corpora never heard grows with unlabelled recordings of a source: 0, 1, 3 ... 50."
+    "How recall on unseen corpora grows with unlabelled recordings of a source: 0, 1, 3 ... 50."
     from emotion_ser.core import record
     from emotion_ser.protocols import EvaluationConfig
     from emotion_ser.runs import options, settings_record
@@ -166,5 +166,5 @@ def adaptation_command(
     record(table, out / "adaptation.csv", command=f"emotion_ser adaptation {options(asked)}", **asked)
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
     print_rows("unseen corpus", "adapted to each", "recordings", *counts, rows=adaptation_lines(table))
-    print_result("UAR (%) on the other recordings, by how many unlabelled ones of the source were heard")
+    print_result("UAR (%) on the other recordings, by how many unlabelled ones of the source were at hand")
     print_result(f"written: {out}/adaptation.csv, adaptation.json, adaptation.png")
