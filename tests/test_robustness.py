@@ -10,11 +10,11 @@ from conftest import emotion_ser, fails
 from emotion_ser.answers import (
     AS_RECORDED,
     ask_all,
-    heard_speakers,
+    learned_speakers,
     listed_nuisances,
     questions,
     sample_clips,
-    tested_clips,
+    clips_for_testing,
     with_known_labels,
 )
 from emotion_ser.audio import AudioError
@@ -77,13 +77,12 @@ def test_draws_are_even(manifest):
 
 def test_it_goes_on_where_it_was_interrupted(bundled, manifest, table, tmp_path, monkeypatch):
     import emotion_ser.answers as answers
-    asked, real = [], answers.questions
+    real = answers.questions
 
     def stop(clips, name, *rest):
         def press(): raise KeyboardInterrupt
-        asked.append(name)
         pairs = real(clips, name, *rest)
-        return [(about, press) for about, _ in pairs] if name == "rain" and monkeypatch else pairs
+        return [(about, press) for about, _ in pairs] if name == "rain" else pairs
 
     with monkeypatch.context() as patch:
         patch.setattr(answers, "questions", stop)
@@ -149,10 +148,10 @@ def test_labels_and_voices_are_those_that_the_classifier_knows(bundled, manifest
     kept = with_known_labels(odd, bundled.labels, None, sentences.append)
     assert "happy" in set(kept.emotion) and "bored" not in set(kept.emotion) and any("bored" in sentence for sentence in sentences)
     with pytest.raises(CorpusError, match="fewer than two labels"): with_known_labels(odd, ["grief"], "none", silent)
-    with pytest.raises(CorpusError, match="no speaker 77"): tested_clips(bundled, small, ("77",), report=silent)
-    assert heard_speakers(manifest, bundled.info) == []
+    with pytest.raises(CorpusError, match="no speaker 77"): clips_for_testing(bundled, small, ("77",), report=silent)
+    assert learned_speakers(manifest, bundled.info) == []
     own = replace(bundled.info, corpus=manifest.attrs["corpus"], actors=["1", "2"])
-    assert heard_speakers(manifest, own) == ["1", "2"]
+    assert learned_speakers(manifest, own) == ["1", "2"]
 
 
 def test_one_speaker_has_no_interval_and_unknown_ones_are_clips(bundled, manifest):
@@ -181,7 +180,7 @@ def test_it_holds_where_that_of_010_did_not(small, tmp_path):
     for name, how in dict(before=dict(head="lda", front="as-is"), now=dict(head="robust", front="speech")).items():
         config = EvaluationConfig(corpus=str(small), protocol="actor-kfold", layers="all", **how)
         classifier = train_classifier(config, hold_out=(4,), cache_dir=tmp_path, **QUIET)
-        clips = tested_clips(classifier, small, ("4",), report=silent)
+        clips = clips_for_testing(classifier, small, ("4",), report=silent)
         lost[name] = ask(classifier, clips, clips=60, nuisances="dc-offset,click,silence-cut").set_index("nuisance")
     unnoticed = ["dc-offset", "click", "silence-cut"]
     assert lost["now"].loss[unnoticed].max() <= 0.03 and lost["now"].right_loss[unnoticed].max() <= 0.05
