@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIGURES', 'COLUMNS', 'GROUP_COLOURS', 'answer_figures', 'figures_without', 'loss_of', 'nuisance_group', 'table_row',
            'robustness_table', 'group_rows', 'plot_losses', 'plot_trust', 'plot_robustness', 'plot_no_speech',
-           'robustness_report', 'save_robustness']
+           'robustness_report', 'save_robustness', 'run_robustness']
 
 # %% ../nbs/15b_robustness.ipynb #imports-robustness
 import json
@@ -252,10 +252,6 @@ def run_robustness(
     names = listed_nuisances(nuisances)
     some = decodable(sample_clips(manifest, clips, seed), report)
     key = run_key(classifier, some, seed, sounds)
-<<<<<<< /tmp/tmpp05d4i51
-    asked: dict = dict(seed=seed, sounds=sounds, workers=workers, progress=progress)
-=======
->>>>>>> /tmp/tmpjy9h0258
     report(f"{len(some)} clips, {sum(name in NUISANCES for name in names)} nuisances; "
            f"{sum(name in NO_SPEECH for name in names)} kinds of sound without speech, {sounds} of each")
     with output_folder(out) as folder:
