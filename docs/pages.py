@@ -229,9 +229,11 @@ def results():
         run = read_run(file.parent)
         c = run["config"]
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
+        uar, interval = run["uar"], run["intervals"]["uar"]
+        if "unseen" in run: uar, interval = (run["unseen"]["mean"][key] for key in ("uar", "interval"))  # each corpus counts the same
         rows.append([run["corpus"], run["encoder"], c["protocol"], system(c), str(seeds[0]) + (f" to {seeds[-1]}" if seeds[1:] else ""),
-                     f"{100 * run['accuracy']:.1f}", f"{100 * run['uar']:.1f}", interval_text(*run["intervals"]["uar"]), f"`{command(run)}`"])
-    protocols = ["emobox", "loso", "actor-kfold", "actor-holdout", "random"]
+                     f"{100 * run['accuracy']:.1f}", f"{100 * uar:.1f}", interval_text(*interval), f"`{command(run)}`"])
+    protocols = ["corpora", "transfer", "emobox", "loso", "actor-kfold", "actor-holdout", "random"]
     rows.sort(key=lambda row: (protocols.index(row[2]), "per speaker" in row[3], row[1] == "acoustic", -float(row[6])))
     head = ["corpus", "encoder", "protocol", "system", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}

@@ -107,6 +107,7 @@ def fit_temperature(
     truth: np.ndarray,  # [n] labels
     probabilities: np.ndarray,  # [n, n_labels], each row sums to 1
     labels: list[str],  # what the columns mean
+    weights: np.ndarray | None = None,  # [n] how much each clip counts; None: all the same
 ) -> float:  # 0.018 to 55 (exp(-4) to exp(4)), where the search ends if the clips set no limit
     "The temperature of least negative log-likelihood (Guo et al. 2017). Raises `ValueError`"
     from scipy.optimize import minimize_scalar
@@ -117,7 +118,7 @@ def fit_temperature(
 
     def cost(log_t):
         t = np.exp(log_t)
-        return (logsumexp(logs / t, axis=1) - of_truth / t).mean()
+        return np.average(logsumexp(logs / t, axis=1) - of_truth / t, weights=weights)
 
     found = minimize_scalar(cost, bounds=(-LOG_LIMIT, LOG_LIMIT), method="bounded")
     return float(np.exp(found.x))

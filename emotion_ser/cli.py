@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
-           'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
+           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
            'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
-           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
-           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
-           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command',
-           'compare_command', 'train_command', 'chosen_classifier', 'check_output_file', 'predict_command',
-           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
-           'version_command', 'main']
+           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'Adapt',
+           'Source', 'RowsFile', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address',
+           'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command',
+           'evaluate_command', 'compare_command', 'train_command', 'chosen_classifier', 'check_output_file',
+           'predict_command', 'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command',
+           'download_command', 'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -24,8 +24,8 @@ from typing import Annotated, Literal, Optional
 from .console import (
     new_app, on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
 from .rows import (
-    percent, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines, row_writer,
-    text_line, write_lines)
+    difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
+    row_writer, text_line, write_lines)
 
 # %% ../nbs/90_cli.ipynb #app
 app = new_app("Speech emotion recognition as a study: embed a corpus with a frozen encoder, "
@@ -34,8 +34,10 @@ app = new_app("Speech emotion recognition as a study: embed a corpus with a froz
 # %% ../nbs/90_cli.ipynb #Corpus
 Corpus = Annotated[str, typer.Option(
     help="[b]sample[/b] (synthetic, no download), [b]ravdess[/b] "
-         "($EMOTION_SER_RAVDESS, else a download of 208 MB), "
-         "a folder of clips, or a CSV of path, label, speaker")]
+         "($EMOTION_SER_RAVDESS, else a download of 208 MB), emodb or another of "
+         "`download`'s names ($EMOTION_SER_EMODB or $EMOTION_SER_CORPORA), "
+         "a folder of clips, or a CSV of path, label, speaker; several: ravdess,emodb; "
+         "a folder that is read as what it is not: own:FOLDER, emodb:FOLDER")]
 EncoderName = Annotated[str, typer.Option(
     help="[b]acoustic[/b] (no weights), "
          "a Hugging Face name such as facebook/wav2vec2-base, or a folder")]
@@ -52,7 +54,7 @@ RecipeName = Literal["tuned", "baseline"]
 Recipe = Annotated[RecipeName, typer.Option(
     help="how the head is trained: tuned, or as the baseline, "
          "the design this study began from")]
-HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "tuned"]
+HeadName = Literal["lda", "logistic", "mlp", "mlp-baseline", "any", "ensemble", "robust", "tuned"]
 Head = Annotated[Optional[HeadName], typer.Option(
     help="discriminant analysis (the default), logistic regression, the MLP, "
          "the MLP as in the baseline, any of the first three that inner folds prefer, "
@@ -63,11 +65,13 @@ Head = Annotated[Optional[HeadName], typer.Option(
 StudyProtocolName = Literal["random", "actor-holdout"]
 StudyProtocol = Annotated[StudyProtocolName, typer.Option(
     help="split clips at random, or keep each actor on one side (unseen speakers)")]
-ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso"]
+ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso", "corpora", "transfer"]
 Protocol = Annotated[Optional[ProtocolName], typer.Option(
     help="clips at random (speakers seen in training); or speaker-independent: "
          "one holdout of actors, five folds of actors, EmoBox's six folds, "
-         "or one actor at a time; default: emobox for RAVDESS's actors, "
+         "or one actor at a time; or, of several corpora, one at a time left out, "
+         "or each learned from alone and tested on each other; "
+         "default: corpora for several corpora, emobox for RAVDESS's actors, "
          "else actor-kfold, or random where speakers are not known")]
 
 # %% ../nbs/90_cli.ipynb #Augment
@@ -77,6 +81,10 @@ Front = Annotated[FrontName, typer.Option(
          "at one level, in a second of quiet on either side")]
 Emotions = Annotated[Optional[str], typer.Option(
     help="only these, for example happy,sad,angry,neutral")]
+LabelMap = Annotated[Optional[str], typer.Option(
+    "--map", help="labels to join or leave out: calm=neutral,boredom= (nothing after the sign: left out); "
+                  "shared: the seven that most corpora have; none; "
+                  "default: shared for several corpora, else none")]
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]
@@ -113,6 +121,7 @@ def study_command(
     front: Front = "as-is",
     recipe: Recipe = "tuned",
     protocol: StudyProtocol = "random",
+    map: LabelMap = None,
     emotions: Emotions = None,
     finetune: Finetune = None,
     seed: Seed = 0,
@@ -124,7 +133,7 @@ def study_command(
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
         corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front, recipe=recipe,
-        protocol=protocol, emotions=emotions, finetune=finetune or 0, seed=seed)
+        protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
 
@@ -141,6 +150,7 @@ def evaluate_command(
     augment: Augment = False,
     channels: Channels = 0,
     speaker_norm: SpeakerNorm = False,
+    map: LabelMap = None,
     emotions: Emotions = None,
     finetune: Finetune = None,
     members: Members = None,
@@ -158,7 +168,7 @@ def evaluate_command(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling,
         front=front,
         head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
-        emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
+        map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 
@@ -174,22 +184,21 @@ def compare_command(
 ):
     "Compare two evaluations of the same splits, actor by actor: the difference and its interval."
     from emotion_ser.protocols import compare_runs
-    from emotion_ser.evaluate import interval_text
     found = compare_runs(first, second)
-    rows = []
-    for metric, row in found.loc[["uar", "accuracy", "macro_f1"]].iterrows():
-        interval = interval_text(row.low, row.high, sign=True)
-        rows.append([metric, percent(row["first"]), percent(row.second),
-                     f"{100 * row.difference:+.1f}", interval])
+    named = found.loc[["uar", "accuracy", "macro_f1"]].to_dict("index")
+    named |= {f"uar, {row['corpus']}": row for row in found.attrs.get("unseen", [])}
+    rows = [difference_row(name, row) for name, row in named.items()]
     print_rows("metric (%)", "first", "second", "difference", "95% interval", rows=rows)
     print_result(f"interval: {found.attrs['interval_over']}; "
                  f"sign-flip test of UAR: p {found.attrs['p']:.2g}")
 
 # %% ../nbs/90_cli.ipynb #TrainProtocol
-TrainHead = Annotated[Literal["lda", "logistic"], typer.Option(
-    help="discriminant analysis or logistic regression")]
-TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold"]], typer.Option(
-    help="inner folds by clip, or by speaker; default: by speaker where the speakers are known")]
+TrainHead = Annotated[Literal["lda", "logistic", "robust"], typer.Option(
+    help="discriminant analysis; logistic regression; or robust, for other voices, rooms and corpora, "
+         "which predict --adapt can move to a source: give it several corpora")]
+TrainProtocol = Annotated[Optional[Literal["random", "actor-kfold", "corpora"]], typer.Option(
+    help="inner folds by clip, by speaker or by corpus; default: by corpus where there are several, "
+         "else by speaker where the speakers are known")]
 ModelFolder = Annotated[Path, typer.Option(
     help="folder for model.safetensors, config.json and the card README.md")]
 HoldOut = Annotated[str, typer.Option(
@@ -212,6 +221,7 @@ def train_command(
     augment: Augment = False,
     channels: Channels = 0,
     protocol: TrainProtocol = None,
+    map: LabelMap = None,
     emotions: Emotions = None,
     seed: Seed = 0,
     hold_out: HoldOut = "",
@@ -224,7 +234,7 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers,
-        pooling=pooling, front=front, augment=augment, channels=channels, emotions=emotions, seed=seed)
+        pooling=pooling, front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
     held_out = tuple(actor.strip() for actor in hold_out.split(",") if actor.strip())
     with output_folder(out):
         train_classifier(config, held_out, measured, published, report=print_status,
@@ -246,12 +256,18 @@ def chosen_classifier(
     model: str,
     encoder_path: str | None,
     threshold: float | None,
+    source: str | None = None,  # the name of one
+    paths: list | None = None,  # of recordings to adapt to
 ):  # an `EmotionClassifier`
     "The classifier that the options name"
     from emotion_ser.classifier import EmotionClassifier
     classifier = EmotionClassifier.from_pretrained(model, encoder_path)
     if threshold is not None: classifier.threshold = threshold
-    return classifier
+    if source is None and paths is None: return classifier
+    from tqdm.auto import tqdm
+    from emotion_ser.adaptation import with_source
+    heard = paths and tqdm(paths, "adapting", unit="file", disable=not on_terminal())
+    return with_source(classifier, model, source, heard, print_status)
 
 # %% ../nbs/90_cli.ipynb #check_output_file
 def check_output_file(
@@ -275,6 +291,12 @@ Top = Annotated[Optional[int], typer.Option(
     min=1, help="how many emotions to list; default: 3 in a table, else all")]
 Timeline = Annotated[bool, typer.Option(
     "--timeline", help="a row for each window of 3 s, every second")]
+Adapt = Annotated[bool, typer.Option(
+    "--adapt", help="first move to these recordings, taken to be of one voice, microphone or corpus; "
+                    "nobody need say what they express; better 20 than 5, of different moods")]
+Source = Annotated[Optional[str], typer.Option(
+    metavar="NAME", help="of a voice, microphone or corpus: with --adapt it is kept for later "
+                         "($EMOTION_SER_CACHE/sources), without it one that was kept is used")]
 RowsFile = Annotated[Optional[Path], typer.Option(
     help="file for the rows, instead of stdout; appears when complete")]
 
@@ -287,6 +309,8 @@ def predict_command(
     format: Format = "table",
     top: Top = None,
     timeline: Timeline = False,
+    adapt: Adapt = False,
+    source: Source = None,
     threshold: Threshold = None,
     out: RowsFile = None,
 ):
@@ -297,7 +321,7 @@ def predict_command(
     from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
-    classifier = chosen_classifier(model, encoder_path, threshold)
+    classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None)
     header, line = row_writer(format, classifier.labels, top, timeline)
     rows = recording_rows(classifier, paths, timeline)
     lines = chain(header, row_lines(rows, line, format != "table", failed))
@@ -319,13 +343,14 @@ def listen_command(
     model: Model = "acoustic",
     encoder_path: EncoderPath = None,
     threshold: Threshold = None,
+    source: Source = None,
     device: Device = None,
     seconds: Seconds = None,
 ):
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
     from emotion_ser.classifier import stream
     from emotion_ser.windows import microphone
-    classifier = chosen_classifier(model, encoder_path, threshold)
+    classifier = chosen_classifier(model, encoder_path, threshold, source)
     number = int(device) if device and device.isdigit() else None
     with microphone(device if number is None else number) as recording:
         print_status(f"listening to {recording.name}; Ctrl-C ends it")
@@ -335,19 +360,22 @@ def listen_command(
 
 # %% ../nbs/90_cli.ipynb #list_clips
 def clips_to_embed(
-    corpus: str,  # `sample`, `ravdess`, a folder, a CSV or a URL
+    corpus: str,  # `sample`, names of corpora, a folder, a CSV or a URL
+    map: str | None = None,  # of the labels, see `map_labels`
 ):  # a manifest
     "The manifest of a corpus; of a place without labels, its recordings alone"
     from emotion_ser.corpus import CorpusError, list_recordings
+    from emotion_ser.join import map_labels
     from emotion_ser.own import load_corpus
     report = once(print_status)  # a folder may be read twice
     if "://" in corpus: return list_recordings(corpus, report)
-    try: return load_corpus(corpus, report)
+    try: manifest = load_corpus(corpus, report)
     except CorpusError as error:
-        if not Path(corpus).is_dir(): raise
+        if map or not Path(corpus).is_dir(): raise
         found = list_recordings(corpus, report)
         print_status(f"embedded without labels ({error})")
         return found
+    return map_labels(manifest, map or "none", report)
 
 # %% ../nbs/90_cli.ipynb #chosen_encoder
 def chosen_encoder(
@@ -378,7 +406,7 @@ def chosen_engine(
 
 # %% ../nbs/90_cli.ipynb #embed-options
 AnyCorpus = Annotated[str, typer.Argument(
-    help="sample, ravdess, a folder, a CSV, "
+    help="sample, ravdess, emodb ..., several as ravdess,emodb, a folder, a CSV, "
          "or a URL that fsspec knows: s3://, gs://, hf:// ...")]
 AnyFolder = Annotated[str, typer.Option(
     help="folder or URL for manifest.parquet and a folder of Parquet shards per encoder")]
@@ -405,6 +433,7 @@ def embed_command(
     out: AnyFolder,
     encoder: EncoderName = "acoustic",
     layers: AllLayers = "all",
+    map: LabelMap = None,
     front: Front = "as-is",
     dtype: Dtype = None,
     runtime: Runtime = None,
@@ -421,7 +450,7 @@ def embed_command(
                    "of use with --engine ray alone")
     from emotion_ser.store import embed_corpus, save_manifest
     from emotion_ser.runs import output_folder
-    manifest = clips_to_embed(corpus)
+    manifest = clips_to_embed(corpus, map)
     chosen = chosen_encoder(encoder, layers, dtype, runtime, front)
     print_status(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, "
                  f"to be embedded by {chosen.name}")
@@ -432,16 +461,21 @@ def embed_command(
     print_status(f"{time.perf_counter() - started:.1f} s")
 
 # %% ../nbs/90_cli.ipynb #download
-CorpusName = Annotated[Literal["ravdess"], typer.Argument(help="what to fetch")]
+CorpusName = Annotated[
+    Literal["ravdess", "emodb", "emovo", "nemo", "tess", "cremad", "savee", "cafe", "esd"],
+    typer.Argument(case_sensitive=False, help=
+        "from Zenodo, verified by the published checksum: ravdess (208 MB), emodb, cafe; "
+        "from GitHub or Borealis, where none is published: nemo, tess; "
+        "how they are had is said of: emovo, cremad, savee, esd")]
 DownloadFolder = Annotated[Optional[Path], typer.Option(
     help="where to put it; default: the cache folder ($EMOTION_SER_CACHE)")]
 
 
 @app.command("download", no_args_is_help=True)
 def download_command(corpus: CorpusName, to: DownloadFolder = None):
-    "Fetch a corpus: RAVDESS's speech archive from Zenodo, 208 MB, verified, CC BY-NC-SA 4.0."
-    from emotion_ser.data import download_ravdess
-    print_result(download_ravdess(to, progress=on_terminal()))
+    "Fetch a corpus, verify it where that can be done, and print its folder. Each has its own licence."
+    from emotion_ser.corpora import download_corpus
+    print_result(download_corpus(corpus, to, progress=on_terminal(), report=print_status))
 
 # %% ../nbs/90_cli.ipynb #version-2
 @app.command("version")

@@ -167,7 +167,7 @@ INTERRUPTED = dict(
     study=GOES_ON, evaluate=GOES_ON, train=GOES_ON, embed=GOES_ON,
     predict="what was printed stands, and with --out nothing was written; "
             "the same command begins anew",
-    download="the same command fetches it again",
+    download="the same command goes on where it was, or begins anew",
     listen="nothing is kept of the recording")
 
 # %% ../nbs/80_console.ipynb #interruption_sentence

@@ -79,8 +79,8 @@ def sweep(
 
 # %% ../nbs/00_core.ipynb #text_columns
 TEXT_COLUMNS = tuple((  # names, whatever they look like
-    "path file actor speaker actors truth prediction emotion label gender group content sound "
-    "layer layers pooling head step way").split())
+    "path file corpus actor speaker actors truth prediction emotion label gender group content sound "
+    "layer layers pooling head step way learned_from").split())
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would run
 
 # %% ../nbs/00_core.ipynb #quote_cell

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'NAME', 'PLAYER', 'NOT_SPEECH', 'COLUMNS', 'RAVDESS_URL', 'RAVDESS_ARCHIVE', 'RAVDESS_MD5', 'parse_name',
            'ravdess_names', 'mp3_url', 'players', 'why_not_speech', 'find_speech', 'one_per_name', 'report_missing',
-           'prepare_ravdess', 'label_names', 'to_targets', 'split_names', 'select_emotions', 'fetch_archive', 'unpack',
-           'sole_download', 'download_ravdess']
+           'prepare_ravdess', 'label_names', 'to_targets', 'split_names', 'select_emotions', 'resume', 'fetch_archive',
+           'unpack', 'sole_download', 'download_archive', 'download_ravdess']
 
 # %% ../nbs/00_data.ipynb #imports-data
-import base64, csv, io, json, re, tempfile, zipfile
+import base64, csv, io, json, re, tempfile, zipfile, zlib
 from collections import Counter
 from contextlib import contextmanager
 from html import escape
@@ -115,13 +115,13 @@ def find_speech(
 
 # %% ../nbs/00_data.ipynb #one_per_name
 def one_per_name(
-    manifest: pd.DataFrame,  # with path and `sound`
+    manifest: pd.DataFrame,  # with path and `sound`; with `name` where the file's name does not suffice
     report,  # called with a sentence
 ) -> pd.DataFrame:  # sorted by name
     "One row per clip name: the copy that lies highest in the folder. Raises `CorpusError`"
     paths = list(map(Path, manifest.path))
     names, depths = [path.stem for path in paths], [len(path.parts) for path in paths]
-    table = manifest.assign(name=names, depth=depths)
+    table = manifest.assign(name=manifest.get("name", names), depth=depths)
     sounds = table.drop_duplicates(["name", "sound"])
     several = sounds[sounds.duplicated("name", keep=False)]
     differ = [" and ".join(same.path) for _, same in several.groupby("name")]
@@ -149,7 +149,7 @@ def report_missing(
 
 # %% ../nbs/00_data.ipynb #columns
 COLUMNS = ["path", "emotion", "intensity", "statement", "repetition", "actor", "gender", "duration",
-           "sampling_rate", "channels", "content", "sound"]
+           "sampling_rate", "channels", "content", "sound", "corpus"]
 
 # %% ../nbs/00_data.ipynb #prepare_ravdess
 def prepare_ravdess(
@@ -159,10 +159,12 @@ def prepare_ravdess(
     "The manifest of a RAVDESS folder. Raises `CorpusError` if there is nothing to learn from"
     report = printed(report)
     clips = with_facts(find_speech(folder, report), report)
-    manifest = one_per_name(with_sound(clips, report), report)[COLUMNS]
+    called = corpus_name(folder, "RAVDESS")
+    manifest = one_per_name(with_sound(clips, report), report)
+    manifest = manifest.assign(corpus="ravdess" if called == "RAVDESS" else called)[COLUMNS]
     report_twins(manifest, report)
     report_missing(manifest, report)
-    manifest.attrs.update(corpus=corpus_name(folder, "RAVDESS"), layout="RAVDESS's file names")
+    manifest.attrs.update(corpus=called, layout="RAVDESS's file names")
     return manifest
 
 # %% ../nbs/00_data.ipynb #label_names
@@ -208,42 +210,73 @@ RAVDESS_URL = "https://zenodo.org/records/1188976/files/"
 RAVDESS_ARCHIVE = "Audio_Speech_Actors_01-24.zip"
 RAVDESS_MD5 = "bc696df654c87fed845eb13823edef8a"
 
+# %% ../nbs/00_data.ipynb #resume
+def resume(
+    part: Path,  # what has arrived so far, if anything has
+    progress: bool,  # show a progress bar
+):  # a downloader, as pooch takes it
+    "Fetch what is missing of a file; all of it where the server knows no parts"
+    import pooch
+
+    def fetch(url, output, _):
+        with part.open("ab") as file:
+            def restart(response, **_):  # the server sends the whole, or has nothing beyond this
+                if response.status_code in (200, 416): file.truncate(0)
+
+            rest = {"Range": f"bytes={file.tell()}-"} if file.tell() else {}
+            how = dict(progressbar=progress, headers=rest, hooks=dict(response=restart))
+            pooch.HTTPDownloader(**how)(url, file, None)
+        part.replace(output)
+
+    return fetch
+
 # %% ../nbs/00_data.ipynb #fetch_archive
 def fetch_archive(
     folder: Path,  # where it is kept
-    base_url: str,  # where it is fetched from
-    md5: str,  # what it must be
+    url: str,  # of a zip
+    md5: str,  # what it must be; empty: not known
     retries: int,  # how often a broken download is tried again
     progress: bool,  # show a progress bar
+    name: str = "",  # of the file; default: the address's last part
 ) -> Path:
-    "RAVDESS's verified archive; kept if it is there and right. Raises `CorpusError`"
+    "An archive, verified where its MD5 is known; kept if it is there and right. Raises `CorpusError`"
     import pooch, requests
     pooch.get_logger().setLevel("WARNING")
-    known = {RAVDESS_ARCHIVE: f"md5:{md5}"}
-    downloads = pooch.create(folder, base_url, registry=known, retry_if_failed=retries)
-    try: return Path(downloads.fetch(RAVDESS_ARCHIVE, progressbar=progress))
+    name = name or url.rpartition("/")[2]
+    part, how = folder / f"{name}.part", dict(urls={name: url}, retry_if_failed=retries)
+    if not md5: part.unlink(missing_ok=True)  # nobody could tell whether two halves belong together
+    downloads = pooch.create(folder, "", registry={name: f"md5:{md5}" if md5 else None}, **how)
+    way_out = "nothing was kept: check the network and run the same command again"
+    try: return Path(downloads.fetch(name, downloader=resume(part, progress)))
     except requests.exceptions.RequestException as error:
         reason = f"could not be fetched ({type(error).__name__})"
+        if md5 and part.exists() and part.stat().st_size:
+            way_out = "check the network; the same command goes on where it ended"
     except ValueError:
         reason = "what arrived is not the released archive (its MD5 differs: cut short, or changed)"
-    way_out = "nothing was kept: check the network and run the same command again"
-    raise CorpusError(f"{base_url}{RAVDESS_ARCHIVE}: {reason}; {way_out}")
+    raise CorpusError(f"{url}: {reason}; {way_out}")
 
 # %% ../nbs/00_data.ipynb #unpack
 def unpack(
     archive: Path,  # a zip
     folder: Path,  # a new one
+    corpus: str = "RAVDESS",  # the marker says that this is it
 ) -> Path:  # the folder
-    "Unpack RAVDESS in one step. Raises `CorpusError` for a member that would lie outside"
-    with (zipfile.ZipFile(archive) as packed,
-          tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as making):
-        for member in packed.namelist():
-            if not (Path(making) / member).resolve().is_relative_to(Path(making).resolve()):
-                outside = f"its member {member!r} would be written outside the folder"
-                raise CorpusError(f"{archive}: {outside}; nothing was unpacked")
-        packed.extractall(making)
-        (Path(making) / MARKER).write_text(json.dumps(dict(corpus="RAVDESS", archive=RAVDESS_ARCHIVE)))
-        return move_into_place(Path(making), folder)
+    "Unpack a corpus in one step. Raises `CorpusError` for what is damaged or would lie outside"
+    try:
+        with (zipfile.ZipFile(archive) as packed,
+              tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as making):
+            for member in packed.namelist():
+                if not (Path(making) / member).resolve().is_relative_to(Path(making).resolve()):
+                    outside = f"its member {member!r} would be written outside the folder"
+                    raise CorpusError(f"{archive}: {outside}; nothing was unpacked")
+            packed.extractall(making)  # which compares the CRC-32 of each member
+            (Path(making) / MARKER).write_text(json.dumps(dict(corpus=corpus, archive=archive.name)))
+            return move_into_place(Path(making), folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        archive.unlink()  # fetched anew next time
+        raise CorpusError(f"{archive.name}: what arrived is no whole zip ({error}); "
+                          "nothing was kept: run the same command again") from None
 
 # %% ../nbs/00_data.ipynb #sole_download
 @contextmanager
@@ -264,6 +297,30 @@ def sole_download(
         sweep(downloads, "tmp*", 0)
         yield
 
+# %% ../nbs/00_data.ipynb #download_archive
+def download_archive(
+    folder: Path,  # where the clips go
+    corpus: str,  # what it is called
+    url: str,  # of its zip
+    md5: str,  # of its zip; empty: not known, and said so
+    retries: int = 2,  # how often a broken download is tried again
+    progress: bool = True,  # show a progress bar
+    report=print,  # called with a sentence
+) -> Path:  # the folder
+    "Fetch, verify and unpack a corpus; what is there already is not fetched. Raises `CorpusError`"
+    is_there = lambda: read_marker(folder / MARKER).get("corpus") == corpus
+    if is_there(): return folder
+    if folder.exists() and any(folder.iterdir()):
+        raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
+    with sole_download(folder):
+        if is_there(): return folder  # another process fetched it meanwhile
+        name = "" if url.endswith(".zip") else f"{corpus}.zip"
+        archive = fetch_archive(folder.parent / ".downloads", url, md5, retries, progress, name)
+        unpack(archive, folder, corpus)
+        if not md5: report(f"{archive.name}: no checksum of it is known, so it could not be verified; "
+                           "the check sums inside the zip are right")
+        return folder
+
 # %% ../nbs/00_data.ipynb #download_ravdess
 def download_ravdess(
     folder: str | Path | None = None,  # where the clips go; default: `ravdess` in `default_cache()`
@@ -274,11 +331,4 @@ def download_ravdess(
 ) -> Path:  # the folder with Actor_01 to Actor_24
     "Fetch, verify and unpack RAVDESS's speech (208 MB, CC BY-NC-SA 4.0). Raises `CorpusError`"
     folder = Path(folder or default_cache() / "ravdess")
-    is_there = lambda: read_marker(folder / MARKER).get("corpus") == "RAVDESS"
-    if is_there(): return folder
-    if folder.exists() and any(folder.iterdir()):
-        raise CorpusError(f"{folder}: holds something else; give an empty or a new folder")
-    with sole_download(folder):
-        if is_there(): return folder  # another process fetched it meanwhile
-        archive = fetch_archive(folder.parent / ".downloads", base_url, md5, retries, progress)
-        return unpack(archive, folder)
+    return download_archive(folder, "RAVDESS", base_url + RAVDESS_ARCHIVE, md5, retries, progress)

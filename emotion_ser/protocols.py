@@ -15,29 +15,33 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from emotion_ser.core import (
     current_name, peak_memory_mb, printable, read_table, save_figures, versions, write_file,
     write_table)
-from .splits import PROTOCOLS, Split, default_protocol, make_splits, protocol_name, report_gaps
+from .splits import (
+    PROTOCOLS, WHOLE_CORPORA, Split, default_protocol, make_splits, protocol_name, report_gaps)
 from .preprocess import SPEEDS
 from .channels import CHANNELS_VERSION
 from .embed import FrozenEncoder
 from .train import TUNED
 from .finetune import FINE_TUNING
 from .evaluate import evaluate_predictions, interval_groups, plot_confusion, score, subgroups
-from emotion_ser.calibrate import (
-    BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability,
-    reliability)
+from .calibrate import (
+    BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability, reliability)
 from .compare import paired_difference, sign_flip
 from emotion_ser.runs import (
     RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts,
     settings_record)
+from .robust import ROBUST
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, HEADS, REGULARISATION, SplitResult, make_grids, select_and_predict
 from .tuner import FineTuner, load_tuner
+from .sources import RobustLearner, robust_candidate
+from .unseen import (
+    add_corpora, compare_unseen, counted, learned_only, plot_transfer, plot_unseen, unseen_report)
 
 # %% ../nbs/08_protocols.ipynb #check-heads
 TUNED_HEADS = ("tuned", "ensemble")  # with fine-tuning
@@ -49,6 +53,8 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.protocol not in (None, *PROTOCOLS):
         raise ValueError(f"no protocol {c.protocol!r}; there are {', '.join(PROTOCOLS)}")
     if c.head not in heads: raise ValueError(f"no head {c.head!r}; there are {', '.join(heads)}")
+    if c.head == "robust" and c.speaker_norm:
+        raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return
@@ -99,7 +105,7 @@ class Task:
     dataset: Dataset
     splits: list[Split]
     grids: list[list[Candidate]]
-    tuner: FineTuner | None = None
+    tuner: FineTuner | RobustLearner | None = None
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -116,26 +122,31 @@ def read_config(
 ) -> Task:
     "Load and embed what a configuration names. Raises `CorpusError`, `AudioError` or `EncoderError`"
     c = config
-    manifest = load_manifest(c.corpus, c.emotions, report)
+    manifest = load_manifest(c.corpus, c.emotions, report, c.map)
     protocol = c.protocol or default_protocol(manifest, report)
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder, c.front)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
     dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
                            speaker_norm=c.speaker_norm, cache_dir=cache_dir, report=report, progress=progress)
-    usable, tuner = dataset.manifest, None
+    usable = dataset.manifest
+    tuner: Any = None
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
+    if c.head == "robust": tuner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
     return Task(replace(c, protocol=protocol), encoder, dataset, splits, grids, tuner)
 
 # %% ../nbs/08_protocols.ipynb #_key
 def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
-    asked = settings_record(asdict(replace(task.config, corpus="", encoder="")))
+    asked = {**settings_record(asdict(task.config)), "corpus": "", "encoder": ""}
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
+    if task.config.head == "robust": recipes.append(asdict(ROBUST))
     if task.config.channels: recipes.append([CHANNELS_VERSION])
     manifest = task.dataset.manifest
-    clips = manifest[[c for c in ("content", "sound", "emotion", "actor") if c in manifest]].astype(str)
+    columns = ["content", "sound", "emotion", "actor"]
+    if "corpus" in manifest and manifest.corpus.nunique() > 1: columns.append("corpus")
+    clips = manifest[[c for c in columns if c in manifest]].astype(str)
     whole = [asked, task.encoder.fingerprint, versions(), recipes, clips.to_numpy().tolist()]
     text = json.dumps(whole, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -213,8 +224,10 @@ def split_row(
 ) -> dict:
     "What came of one split"
     labels, tested = np.array(dataset.labels), dataset.manifest.iloc[split.test]
-    found = score(tested.emotion.to_numpy(), labels[result.probabilities.argmax(1)], dataset.labels)
-    who = sorted(tested.actor.unique()) if split.keeps_speakers_apart else []
+    counts = counted(dataset.manifest, [split])
+    truth, answers = tested.emotion.to_numpy(), labels[result.probabilities.argmax(1)]
+    found = score(truth[counts], answers[counts], dataset.labels)
+    who = sorted(tested.actor.dropna().unique()) if split.keeps_speakers_apart else []
     return dict(seed=split.seed, actors=" ".join(map(str, who)), clips=len(split.test),
                 uar=found["uar"], accuracy=found["accuracy"], inner_uar=result.inner_uar,
                 **setting_row(result.chosen), temperature=result.temperature)
@@ -232,14 +245,15 @@ def summarise(
     results: list[SplitResult],  # one for each split
 ) -> dict:  # plain numbers for JSON
     "Metrics, intervals, subgroups, calibration and choices of a run, pooled and split by split"
-    labels, tested = dataset.labels, dataset.manifest.iloc[np.concatenate([split.test for split in splits])]
-    raw = np.concatenate([r.probabilities for r in results])
-    calibrated = np.concatenate([apply_temperature(r.probabilities, r.temperature) for r in results])
+    labels, counts = dataset.labels, counted(dataset.manifest, splits)
+    tested = dataset.manifest.iloc[np.concatenate([split.test for split in splits])[counts]]
+    raw = np.concatenate([r.probabilities for r in results])[counts]
+    calibrated = np.concatenate([apply_temperature(r.probabilities, r.temperature) for r in results])[counts]
     rows = [split_row(dataset, split, result) for split, result in zip(splits, results)]
     table = pd.DataFrame(rows)
     chosen = Counter(" + ".join(map(str, result.chosen)) for result in results)
     groups = subgroups(tested, np.array(labels)[calibrated.argmax(1)], labels)
-    return dict(
+    found = dict(
         **evaluate_predictions(tested.emotion, calibrated, labels, tested.actor, tested.content),
         spread={metric: spread_of(table[metric]) for metric in ("uar", "accuracy")},
         chosen=dict(chosen.most_common()),
@@ -247,18 +261,22 @@ def summarise(
         subgroups=groups.to_dict("records"),
         calibration=calibration_report(tested.emotion, raw, calibrated, labels),
     )
+    if splits[0].protocol in WHOLE_CORPORA:
+        found["unseen"] = unseen_report(pooled_predictions(dataset, splits, results), labels)
+    return found
 
 # %% ../nbs/08_protocols.ipynb #pooled-predictions
 def pooled_predictions(
     dataset: Dataset,
     splits: list[Split],
     results: list[SplitResult],
-) -> pd.DataFrame:  # see `prediction_table`, and split
+) -> pd.DataFrame:  # see `prediction_table`, and split; of whole corpora also what `add_corpora` adds
     "A row per split and tested clip"
     tables = []
     for k, (split, result) in enumerate(zip(splits, results)):
         calibrated = apply_temperature(result.probabilities, result.temperature)
         table = prediction_table(dataset.manifest, split.test, calibrated, dataset.labels)
+        if split.protocol in WHOLE_CORPORA: table = add_corpora(table, dataset.manifest, split)
         tables.append(table.assign(split=k))
     return pd.concat(tables, ignore_index=True)
 
@@ -273,13 +291,17 @@ class Evaluation:
 
 # %% ../nbs/08_protocols.ipynb #evaluation-figures
 def evaluation_figures(evaluation: Evaluation) -> dict:  # name -> function that draws it
-    "Confusion matrix and reliability, captioned with corpus, encoder, head, protocol and seed"
+    "Confusion matrices and reliability, captioned with corpus, encoder, head, protocol and seed"
     m = evaluation.metrics
     title = f"{printable(m['corpus'])}, {printable(m['encoder'])}\n{evaluation.config.title}"
     tables = {f"{when} temperature": m["calibration"][f"table_{when}"] for when in ("before", "after")}
     bins = {name: pd.DataFrame(table) for name, table in tables.items()}
-    return dict(confusion_matrix=lambda: plot_confusion(confusion_table(m), title),
-                reliability=lambda: plot_reliability(bins, title))
+    figures: dict = dict(confusion_matrix=lambda: plot_confusion(confusion_table(m), title),
+                         reliability=lambda: plot_reliability(bins, title))
+    if "unseen" not in m: return figures
+    one_to_one = partial(plot_transfer, m["unseen"], title)
+    one_out = partial(plot_unseen, m["unseen"], m["labels"], title)
+    return figures | dict(unseen_corpora=one_to_one if m["config"]["protocol"] == "transfer" else one_out)
 
 # %% ../nbs/08_protocols.ipynb #save_evaluation
 def save_evaluation(
@@ -287,11 +309,12 @@ def save_evaluation(
     out: str | Path,  # the folder, made if need be; files of an earlier run are replaced
     report=print,  # called with a sentence for a figure that cannot be drawn
 ) -> Path:  # the folder
-    "Write predictions.csv, cost.json and metrics.json, and last confusion_matrix.png and reliability.png"
+    "Write predictions.csv, cost.json and metrics.json, and last the figures"
     out, m = Path(out), evaluation.metrics
     out.mkdir(parents=True, exist_ok=True)
     figures = evaluation_figures(evaluation)
-    for name in ("metrics.json", *(f"{name}.png" for name in figures)): (out / name).unlink(missing_ok=True)
+    old = [f"{name}.png" for name in {*figures, "unseen_corpora"}]
+    for name in ("metrics.json", *old): (out / name).unlink(missing_ok=True)
     write_table(evaluation.predictions.round(4), out / "predictions.csv")
     for name, content in {"cost.json": evaluation.cost, "metrics.json": m}.items():
         text = json.dumps(content, indent=1) + "\n"
@@ -351,9 +374,9 @@ def label_columns(table: pd.DataFrame) -> list[str]:
 def compare_runs(
     first: str | Path,  # a folder written by `save_evaluation`
     second: str | Path,  # another, of the same clips under the same protocol
-) -> pd.DataFrame:  # see `paired_difference`; in its `attrs` `interval_over`, a sentence, and `p`, of `sign_flip`
+) -> pd.DataFrame:  # see `paired_difference`; in its `attrs` `interval_over`, `p`, of corpora `unseen`
     "Two runs on the same splits, actor by actor. Raises `ValueError` if they were not tested on the same clips"
-    a, b = read_predictions(first), read_predictions(second)
+    a, b = (learned_only(read_predictions(run)) for run in (first, second))
     same, labels = ["split", "path", "actor", "truth"], label_columns(a)
     if not a[same].equals(b[same]):
         raise ValueError(f"{first} and {second} were not tested on the same clips in the same splits")
@@ -364,4 +387,5 @@ def compare_runs(
     pair = a.truth.to_numpy(), a.prediction.to_numpy(), b.prediction.to_numpy(), labels, groups
     table = paired_difference(*pair)
     table.attrs.update(interval_over=over.replace("95%, ", "95%, paired "), p=sign_flip(*pair))
+    if "corpus" in a: table.attrs["unseen"] = compare_unseen(a, b, labels).reset_index().to_dict("records")
     return table

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CONTROL', 'STUDY_FILES', 'EVALUATION_FILES', 'prediction_row', 'window_rows', 'recording_rows',
            'ranked_probabilities', 'json_line', 'text_line', 'csv_cell', 'csv_line', 'csv_columns', 'row_writer',
-           'row_lines', 'write_lines', 'print_lines', 'print_embedded', 'percent', 'figure_rows', 'print_figures',
-           'print_study', 'spread_text', 'group_sentences', 'choice_sentences', 'print_evaluation']
+           'row_lines', 'write_lines', 'print_lines', 'print_embedded', 'percent', 'figure_rows', 'difference_row',
+           'print_figures', 'print_study', 'spread_text', 'group_sentences', 'print_unseen', 'choice_sentences',
+           'print_evaluation']
 
 # %% ../nbs/81_rows.ipynb #imports-rows
 import csv, io, json, re, sys
@@ -193,6 +194,16 @@ def figure_rows(
     return [[name, percent(metrics[key]), interval_text(*metrics["intervals"][key])]
             for key, name in names.items()]
 
+# %% ../nbs/81_rows.ipynb #difference-row
+def difference_row(
+    name: str,  # of the figure
+    row: dict,  # first, second, difference, low and high, see `paired_difference`
+) -> list[str]:  # in per cent
+    "What two runs come to, and the difference with its interval"
+    from emotion_ser.evaluate import interval_text
+    return [name, percent(row["first"]), percent(row["second"]), f"{100 * row['difference']:+.1f}",
+            interval_text(row["low"], row["high"], sign=True)]
+
 # %% ../nbs/81_rows.ipynb #print_figures
 def print_figures(
     metrics: dict,  # of a run
@@ -249,6 +260,19 @@ def group_sentences(
     chance = percent(1 / len(metrics["labels"]))
     return [*sentences, f"recall: {', '.join(recalls)}; chance {chance}"]
 
+# %% ../nbs/81_rows.ipynb #print-unseen
+def print_unseen(
+    report: dict,  # from `unseen_report`
+):
+    "The unseen corpora of an evaluation one by one, and their mean"
+    from emotion_ser.unseen import not_learned_lines, unseen_lines
+    heads = "unseen corpus", "clips", "UAR %", "95% interval", "ECE", "trusted", "right"
+    rows = [[name, f"{n} ({who})" if n else "", *rest] for name, n, who, *rest in unseen_lines(report)]
+    print_rows(*heads, rows=rows)
+    print_result(f"clips (speakers); intervals: {report['interval_over']}; trusted: share of the clips with a "
+                 f"confidence of {report['threshold']} or more; right: share of these")
+    for sentence in not_learned_lines(report): print_result(sentence)
+
 # %% ../nbs/81_rows.ipynb #choice_sentences
 def choice_sentences(
     metrics: dict,  # of an evaluation
@@ -277,7 +301,8 @@ def print_evaluation(
     rows = figure_rows(m, names)
     for row, key in zip(rows, names): row.append(spread_text(m["spread"].get(key)))
     print_figures(m, rows, f"{len(m['splits'])} splits: mean ± sd, range")
+    if "unseen" in m: print_unseen(m["unseen"])
     for sentence in group_sentences(m) + choice_sentences(m): print_result(sentence)
     seconds = evaluation.cost["seconds"].items()
     print_status(", ".join(f"{step} {s:.0f} s" for step, s in seconds))
-    if out: print_result(f"written: {out}/{EVALUATION_FILES}")
+    if out: print_result(f"written: {out}/{EVALUATION_FILES}{', unseen_corpora.png' * ('unseen' in m)}")

@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['REGULARISATION', 'ANY', 'HEADS', 'Candidate', 'search_space', 'check_view', 'candidates', 'ensemble_grids',
-           'make_grids', 'by_view', 'fit_linear_heads', 'fit_networks', 'fit_heads', 'predict_rows',
-           'inner_predictions', 'refit', 'average_networks', 'Member', 'uar_on', 'choose', 'average_logs',
-           'SplitResult', 'combine', 'choosing_folds', 'select_and_predict']
+           'make_grids', 'is_learned', 'judged', 'corpus_weights', 'by_view', 'fit_linear_heads', 'fit_networks',
+           'fit_heads', 'predict_rows', 'inner_predictions', 'refit', 'average_networks', 'Member', 'uar_on', 'choose',
+           'average_logs', 'SplitResult', 'combine', 'choosing_folds', 'select_and_predict']
 
 # %% ../nbs/07_selection.ipynb #imports-selection
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
-from .splits import Split, inner_folds
+from .corpus import CorpusError
+from .splits import WHOLE_CORPORA, Split, inner_folds
 from .checkpoint import EncoderError
 from .embed import FrozenEncoder, parse_layers
 from .head import EmotionHead
-from .linear import LinearHead, fit_discriminant, fit_logistic
+from .linear import LinearHead, balanced_weights, fit_discriminant, fit_logistic
 from .train import BASELINE, TUNED, fewer_epochs, train_head
 from .evaluate import score
 from .calibrate import apply_temperature, fit_temperature
@@ -49,7 +51,7 @@ REGULARISATION = {
     "mlp-baseline": (BASELINE.dropout,),
 }
 ANY = ("lda", "logistic", "mlp")  # among which the head `any` chooses
-HEADS = (*REGULARISATION, "any", "ensemble")
+HEADS = (*REGULARISATION, "any", "ensemble", "robust")
 
 # %% ../nbs/07_selection.ipynb #search-space
 def search_space(
@@ -116,10 +118,45 @@ def make_grids(
     encoder: FrozenEncoder,
     layers: str | None = None,  # see `candidates`
     pooling: str | None = None,
-) -> list[list[Candidate]]:  # one grid; of an ensemble one for each member
+) -> list[list[Candidate]]:  # one grid; of an ensemble one for each member; of `robust` none
     "The grids from which inner folds choose one setting each. Raises `ValueError` for an unknown head"
     if head == "ensemble": return ensemble_grids(encoder, layers, pooling)
+    if head == "robust": return []  # it has one setting, see the notebook sources
     return [candidates(head, encoder, layers, pooling)]
+
+# %% ../nbs/07_selection.ipynb #is-learned
+def is_learned(
+    manifest: pd.DataFrame,
+    rows: np.ndarray,  # row numbers of what is tested
+    learned: np.ndarray,  # row numbers of what is learned from
+) -> np.ndarray:  # [len(rows)] bool
+    "Whether anything with the label of each row is learned from"
+    emotion = manifest.emotion
+    return emotion.iloc[rows].isin(set(emotion.iloc[learned])).to_numpy()
+
+# %% ../nbs/07_selection.ipynb #judged
+def judged(
+    manifest: pd.DataFrame,
+    folds: list[Split],  # from `inner_folds`
+) -> np.ndarray:  # [n_inner] bool, fold after fold
+    "Which clips of inner folds count: of corpora those whose label was learned. Raises `CorpusError`"
+    counts = np.concatenate([is_learned(manifest, fold.valid, fold.train) for fold in folds])
+    if folds[0].protocol not in WHOLE_CORPORA: return np.ones(len(counts), bool)
+    if not counts.any():
+        raise CorpusError("the corpora to learn from have no label in common, "
+                          "so nothing can be chosen on them; give another --map")
+    return counts
+
+# %% ../nbs/07_selection.ipynb #corpus-weights
+def corpus_weights(
+    dataset: Dataset,
+    rows: np.ndarray,  # to learn from
+) -> np.ndarray | None:  # [n], one for each row of `training_view`; None: all the same
+    "Weights that balance corpora and labels, where there are several corpora"
+    some = dataset.manifest.iloc[rows]
+    if "corpus" not in some or some.corpus.nunique() < 2: return None
+    weights = balanced_weights(some.corpus.to_numpy(), some.emotion.to_numpy())
+    return np.tile(weights, len(dataset.stats))
 
 # %% ../nbs/07_selection.ipynb #groups
 def by_view(grid: list[Candidate]) -> list[list[Candidate]]:
@@ -137,8 +174,9 @@ def fit_linear_heads(
     "Linear heads for a group of candidates"
     x, y = dataset.training_view(rows, group[0])
     n_labels, amounts = len(dataset.labels), tuple(c.regularisation for c in group)
-    if group[0].head == "lda": heads = fit_discriminant(x, y, n_labels, amounts)
-    else: heads = fit_logistic(x, y, n_labels, amounts, copies=len(dataset.stats))
+    weights = corpus_weights(dataset, rows)
+    if group[0].head == "lda": heads = fit_discriminant(x, y, n_labels, amounts, weights)
+    else: heads = fit_logistic(x, y, n_labels, amounts, copies=len(dataset.stats), weights=weights)
     return {c: heads[c.regularisation] for c in group}
 
 # %% ../nbs/07_selection.ipynb #fit-networks
@@ -149,7 +187,8 @@ def fit_networks(
 ) -> dict[Candidate, EmotionHead]:
     "Networks for a group of candidates"
     x, y = dataset.training_view(fold.train, group[0])
-    x_valid, y_valid = dataset.view(fold.valid, group[0]), dataset.targets[fold.valid]
+    valid = fold.valid[judged(dataset.manifest, [fold])]
+    x_valid, y_valid = dataset.view(valid, group[0]), dataset.targets[valid]
     recipe = BASELINE if group[0].head == "mlp-baseline" else fewer_epochs(TUNED, len(dataset.stats))
     heads = {}
     for c in group:
@@ -222,14 +261,19 @@ class Member:
     rows: np.ndarray  # [n_inner] the rows of the inner folds
     inner: np.ndarray  # [n_inner, n_labels] probabilities there
     test: np.ndarray  # [n_test, n_labels] probabilities of the test part
+    corpora: np.ndarray | None = None  # [n_inner] the corpora that were left out, each to count the same
 
 # %% ../nbs/07_selection.ipynb #inner-uar
 def uar_on(
     dataset: Dataset,
     rows: np.ndarray,  # [n]
     probabilities: np.ndarray,  # [n, n_labels]
+    corpora: np.ndarray | None = None,  # [n] the mean over these; None: all together
 ) -> float:  # 0 to 1
     "Unweighted average recall of predictions of some rows"
+    if corpora is not None:
+        own = [corpora == name for name in pd.unique(corpora)]
+        return float(np.mean([uar_on(dataset, rows[k], probabilities[k]) for k in own]))
     labels = np.array(dataset.labels)
     truth = labels[dataset.targets[rows]]
     return score(truth, labels[probabilities.argmax(1)], dataset.labels)["uar"]
@@ -242,18 +286,20 @@ def choose(
     grid: list[Candidate],
 ) -> Member:
     "The candidate with the best UAR on the inner folds, and its predictions of the test part"
-    rows = np.concatenate([fold.valid for fold in folds])
+    counts = judged(dataset.manifest, folds)
+    rows = np.concatenate([fold.valid for fold in folds])[counts]
+    corpora = dataset.manifest.corpus.to_numpy()[rows] if split.protocol == "corpora" else None
     inner: dict = {}
     networks: dict = {}
     for group in by_view(grid):
         predicted, trained = inner_predictions(dataset, folds, group)
-        inner |= predicted
+        inner |= {c: p[counts] for c, p in predicted.items()}
         networks |= trained
-    uar = {c: uar_on(dataset, rows, inner[c]) for c in grid}
+    uar = {c: uar_on(dataset, rows, inner[c], corpora) for c in grid}
     best = max(grid, key=uar.__getitem__)
     if best.is_network: test = average_networks(dataset, split, best, networks[best])
     else: test = refit(dataset, split, best)
-    return Member(best, uar, rows, inner[best], test)
+    return Member(best, uar, rows, inner[best], test, corpora)
 
 # %% ../nbs/07_selection.ipynb #together
 def average_logs(
@@ -280,19 +326,21 @@ def combine(
     members: list[Member],
 ) -> SplitResult:
     "The predictions of the members together, and their temperature"
-    rows = min((m.rows for m in members), key=len)  # a fine-tuned network may not have predicted all
+    fewest = min(members, key=lambda m: len(m.rows))  # a fine-tuned network may not have predicted all
+    rows, corpora = fewest.rows, fewest.corpora
+    fit = partial(fit_temperature, weights=None if corpora is None else balanced_weights(corpora))
     labels = np.array(dataset.labels)
     truth = labels[dataset.targets[rows]]
     inner = [m.inner[pd.Index(m.rows).get_indexer(rows)] for m in members]
-    temperatures = [fit_temperature(truth, p, dataset.labels) for p in inner]
+    temperatures = [fit(truth, p, dataset.labels) for p in inner]
     chosen = [m.candidate for m in members]
     uar = {c: value for m in members for c, value in m.uar.items()}
     if len(members) == 1:
         return SplitResult(members[0].test, temperatures[0], chosen, uar, uar[chosen[0]])
     together = average_logs(inner, temperatures)
-    temperature = fit_temperature(truth, together, dataset.labels)
+    temperature = fit(truth, together, dataset.labels)
     test = average_logs([m.test for m in members], temperatures)
-    return SplitResult(test, temperature, chosen, uar, uar_on(dataset, rows, together))
+    return SplitResult(test, temperature, chosen, uar, uar_on(dataset, rows, together, corpora))
 
 # %% ../nbs/07_selection.ipynb #choosing-folds
 def choosing_folds(
@@ -310,7 +358,7 @@ def select_and_predict(
     dataset: Dataset,
     split: Split,  # an outer split
     grids: list[list[Candidate]],  # one, or one for each member of an ensemble
-    tuner=None,  # a `FineTuner`, for a member that is fine-tuned
+    tuner=None,  # a `FineTuner`, for a member that is fine-tuned, or a `RobustLearner`
 ) -> SplitResult:
     "Choose a candidate from each grid on inner folds, then predict the test part once"
     folds = choosing_folds(dataset.manifest, split, grids)

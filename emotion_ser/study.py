@@ -187,7 +187,7 @@ def prepare_study(
     progress: bool = True,
 ) -> tuple[Embeddings | States, Split]:
     "What a configuration means, as values. Raises `CorpusError`, `AudioError` or `EncoderError`"
-    manifest = load_manifest(config.corpus, config.emotions, report)
+    manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     split = make_split(manifest, config.protocol, config.seed)  # refused here, before the long work
     if config.finetune: encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune)
     else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling), config.front)

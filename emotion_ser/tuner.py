@@ -17,7 +17,7 @@ from .blocks import TunedEncoder
 from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune, run_key
 from .dataset import Dataset
-from .selection import Candidate, Member, uar_on
+from .selection import Candidate, Member, judged, uar_on
 
 # %% ../nbs/07a_tuner.ipynb #examine_tuned
 def tuned_logits(
@@ -64,9 +64,12 @@ class FineTuner:
                   for k, fold in enumerate(used)]
         rows = np.concatenate([fold.valid for fold in used])
         inner = softmax(np.concatenate([l["inside"] for l in logits]).astype(float), axis=1)
+        counts = judged(dataset.manifest, used)
+        rows, inner = rows[counts], inner[counts]
+        corpora = dataset.manifest.corpus.to_numpy()[rows] if split.protocol == "corpora" else None
         test = np.mean([softmax(l["outside"].astype(float), axis=1) for l in logits], axis=0)
-        uar = {self.candidate: uar_on(dataset, rows, inner)}
-        return Member(self.candidate, uar, rows, inner, test)
+        uar = {self.candidate: uar_on(dataset, rows, inner, corpora)}
+        return Member(self.candidate, uar, rows, inner, test, corpora)
 
 # %% ../nbs/07a_tuner.ipynb #load-tuner
 def load_tuner(

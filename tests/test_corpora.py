@@ -630,7 +630,7 @@ def test_killed_downloads_do_not_pile_up(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     place, md5 = tmp_path / "cache/ravdess", hashlib.md5(Slow.archive).hexdigest()
     code = f"from emotion_ser.data import download_ravdess; download_ravdess({str(place)!r}, 'http://127.0.0.1:{server.server_port}/', {md5!r}, 0, False)"
-    halves = lambda: [path for path in (place.parent / ".downloads").glob("tmp*") if path.stat().st_size]
+    halves = lambda: [path for path in (place.parent / ".downloads").glob("*.part") if path.stat().st_size]
     try:
         for _ in range(3):
             process = subprocess.Popen([sys.executable, "-c", code])
