@@ -266,8 +266,8 @@ def chosen_classifier(
     if source is None and paths is None: return classifier
     from tqdm.auto import tqdm
     from emotion_ser.adaptation import with_source
-    heard = paths and tqdm(paths, "adapting", unit="file", disable=not on_terminal())
-    return with_source(classifier, model, source, heard, print_status)
+    bar = paths and tqdm(paths, "adapting", unit="file", disable=not on_terminal())
+    return with_source(classifier, model, source, bar, print_status)
 
 # %% ../nbs/90_cli.ipynb #check_output_file
 def check_output_file(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIGURES', 'COLUMNS', 'GROUP_COLOURS', 'answer_figures', 'figures_without', 'loss_of', 'nuisance_group', 'table_row',
-           'robustness_table', 'group_rows', 'plot_robustness', 'plot_no_speech', 'robustness_report',
-           'save_robustness', 'run_robustness']
+           'robustness_table', 'group_rows', 'plot_losses', 'plot_trust', 'plot_robustness', 'plot_no_speech',
+           'robustness_report', 'save_robustness', 'run_robustness']
 
 # %% ../nbs/15b_robustness.ipynb #imports-robustness
 import json
@@ -22,7 +22,7 @@ from .evaluate import interval_groups, t_interval
 from .runs import corpus_digest, output_folder
 from .classifier import EmotionClassifier
 from .answers import (
-    AS_RECORDED, ask_all, decodable, heard_speakers, kept_answers, listed_nuisances, model_digest,
+    AS_RECORDED, ask_all, decodable, learned_speakers, kept_answers, listed_nuisances, model_digest,
     run_key, sample_clips)
 
 # %% ../nbs/15b_robustness.ipynb #answer-figures
@@ -82,10 +82,10 @@ def table_row(
 ) -> dict:  # of `COLUMNS`
     "What is to be said of one nuisance, or one kind of sound"
     row = dict(nuisance=name, group=nuisance_group(name), clips=len(answers),
-               unanswered=int(answers.error.notna().sum()))
+               unanswered=int(answers.error.notna().sum()), noticed=False, learned=False)
     if name in NO_SPEECH:
         return row | dict(learned=NO_SPEECH[name].learned, trusted=float(answers.trusted.mean()))
-    row |= dict(noticed=name in NUISANCES and NUISANCES[name].noticed)
+    if name in NUISANCES: row |= dict(noticed=NUISANCES[name].noticed)
     found = figures_without(answers, groups)
     row |= dict(zip(FIGURES, map(float, found[0])))
     if name == AS_RECORDED: return row
@@ -117,7 +117,8 @@ def group_rows(
     table: pd.DataFrame,  # from `robustness_table`
 ) -> list[dict]:  # plain values for JSON; None where nothing is known
     "The mean and the worst of each group"
-    group = table.group.where(table.learned.isna(), table.group + table.learned.map({True: ", learned", False: ", kept"}))
+    kinds = table.learned.map({True: "no speech, learned", False: "no speech, kept"})
+    group = table.group.where(table.group != "no speech", kinds)
     rows = []
     for name, part in table[table.nuisance != AS_RECORDED].groupby(group, sort=False):
         worst = part.nuisance[part.loss.idxmax()] if part.loss.notna().any() else None
@@ -132,30 +133,46 @@ def group_rows(
 GROUP_COLOURS = {"unnoticed": "#0072B2", "degraded": "#D55E00", "noticed": "#CC79A7", AS_RECORDED: "#000000"}
 
 
+def plot_losses(
+    rows: pd.DataFrame,  # of `robustness_table`, from below
+    ax,  # matplotlib axes
+):
+    "UAR under each nuisance, with the interval of its loss"
+    spread = rows[["loss_high", "loss_low"]].sub(rows.loss, axis=0).abs().fillna(0)
+    for k, (row, reach) in enumerate(zip(rows.itertuples(), 100 * spread.to_numpy())):
+        colour = GROUP_COLOURS[row.group]
+        ax.errorbar(100 * row.uar_among, k, xerr=reach[:, None], fmt="o", ms=4, elinewidth=0.8, color=colour)
+    ax.set_yticks(range(len(rows)), rows.nuisance, fontsize=8)
+    ax.set(xlabel="UAR among the corpus's labels (%)", xlim=(0, 100), ylim=(-0.7, len(rows) - 0.3))
+
+# %% ../nbs/15b_robustness.ipynb #plot-trust
+def plot_trust(
+    rows: pd.DataFrame,  # of `robustness_table`, from below
+    ax,  # matplotlib axes
+):
+    "The share of answers that is trusted, and how many of them are right"
+    colours, lines = rows.group.map(GROUP_COLOURS), range(len(rows))
+    ax.hlines(lines, 100 * rows.trusted, 100 * rows.right_when_trusted, colors="#DDDDDD", lw=1, zorder=0)
+    ax.scatter(100 * rows.trusted, lines, s=22, facecolors="white", edgecolors=colours)
+    ax.scatter(100 * rows.right_when_trusted, lines, s=22, c=colours)
+    ax.set(xlabel="open: trusted (%); filled: right when trusted (%)", xlim=(-2, 102))
+
+
 def plot_robustness(
     table: pd.DataFrame,  # from `robustness_table`
     title: str = "",  # the classifier, the clips
 ):  # the figure
-    "UAR under each nuisance; beside it the share trusted, and right when trusted"
+    "Both, with a line at what was recorded"
     import matplotlib.pyplot as plt
     rows = table[table.group != "no speech"].iloc[::-1]
-    colours, names = rows.group.map(GROUP_COLOURS), rows.nuisance
-    low, high = ((rows.loss - rows[k]).fillna(0).abs() for k in ("loss_low", "loss_high"))
     size = 8.4, 1.5 + 0.19 * len(rows)
-    fig, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
-    left.axvline(100 * table.uar_among[0], color="#999999", lw=1)
-    for k, row in enumerate(rows.itertuples()):
-        bar = dict(xerr=[[100 * high.iloc[k]], [100 * low.iloc[k]]], elinewidth=0.8)
-        left.errorbar(100 * row.uar_among, k, fmt="o", ms=4, color=colours.iloc[k], **bar)
-    right.scatter(100 * rows.trusted, names, s=22, facecolors="none", edgecolors=colours, label="trusted")
-    right.scatter(100 * rows.right_when_trusted, names, s=22, c=colours, label="right when trusted")
-    left.set_yticks(range(len(rows)), names, fontsize=8)
-    left.set(xlabel="UAR among the corpus's labels (%)", xlim=(0, 100), ylim=(-0.7, len(rows) - 0.3))
-    right.set(xlabel="share (%); open: trusted, filled: right when trusted", xlim=(-2, 102))
-    for ax in (left, right): ax.grid(alpha=0.3)
-    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=g) for g, c in GROUP_COLOURS.items()
-               if g in set(rows.group)]
-    fig.legend(handles=handles, ncols=4, fontsize=8, loc="outside lower center")
+    fig, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    for ax, draw, figure in zip(axes, (plot_losses, plot_trust), ("uar_among", "right_when_trusted")):
+        draw(rows, ax)
+        ax.axvline(100 * table[figure][0], color="#999999", lw=1, zorder=0)
+        ax.grid(alpha=0.3)
+    dots = [plt.Line2D([], [], marker="o", ls="", color=c, label=g) for g, c in GROUP_COLOURS.items() if g in set(rows.group)]
+    fig.legend(handles=dots, ncols=4, fontsize=8, loc="outside lower center")
     fig.suptitle(title, fontsize=10)
     return fig
 
@@ -173,8 +190,9 @@ def plot_no_speech(
         ax.scatter(100 * rows.trusted[there], rows.nuisance[there], s=24, c=colour, label=kind)
     ax.set_yticks(range(len(rows)), rows.nuisance, fontsize=8)
     ax.axvline(100 * rows.trusted.mean(), color="#999999", lw=1)
-    ax.set(xlabel="sounds that are trusted (%); line: mean", xlim=(-2, 102), title=title)
-    ax.legend(fontsize=8)
+    ax.set(xlabel="sounds that are trusted (%); line: mean", xlim=(-2, 102))
+    fig.suptitle(title, fontsize=10)
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     ax.grid(alpha=0.3)
     return fig
 
@@ -189,7 +207,7 @@ def robustness_report(
     e, info = classifier.encoder, classifier.info
     return about | dict(
         corpus=clips.attrs.get("corpus"), corpus_digest=corpus_digest(clips), clips=len(clips),
-        speakers=sorted({str(actor) for actor in clips.actor.dropna()}), heard=heard_speakers(clips, info),
+        speakers=sorted({str(actor) for actor in clips.actor.dropna()}), learned_speakers=learned_speakers(clips, info),
         labels=classifier.labels, asked_labels=label_names(clips), map=clips.attrs.get("map"),
         left_out=clips.attrs.get("left_out", []), model_digest=model_digest(classifier),
         learned_from=info.corpus, encoder=info.encoder or e.name, front=e.front,
@@ -209,7 +227,8 @@ def save_robustness(
     write_file(folder / "metrics.json", lambda place: place.write_text(text, encoding="utf-8"))
     write_table(table, folder / "robustness.csv")
     m = report_of
-    title = f"{m['encoder']}, front {m['front']}, learned from {m['learned_from']}\n{m['corpus']}, {counted(m['clips'], 'clip')}"
+    who = f"{m['encoder']}, front {m['front']}, learned from {m['learned_from']}"
+    title = f"{who}\n{m['corpus']}, {counted(m['clips'], 'clip')}"
     figures: dict = dict(robustness=partial(plot_robustness, table, title))
     if (table.group == "no speech").any(): figures |= dict(no_speech=partial(plot_no_speech, table, title))
     save_figures(folder, figures, report)
@@ -217,7 +236,7 @@ def save_robustness(
 # %% ../nbs/15b_robustness.ipynb #run-robustness
 def run_robustness(
     classifier: EmotionClassifier,
-    manifest: pd.DataFrame,  # from `tested_clips`
+    manifest: pd.DataFrame,  # from `clips_for_testing`
     *,
     clips: int = 120,  # how many are asked, see `sample_clips`
     seed: int = 0,  # of the draw and of what is changed
@@ -233,16 +252,15 @@ def run_robustness(
     names = listed_nuisances(nuisances)
     some = decodable(sample_clips(manifest, clips, seed), report)
     key = run_key(classifier, some, seed, sounds)
-    asked = dict(seed=seed, sounds=sounds, workers=workers, progress=progress)
     report(f"{len(some)} clips, {sum(name in NUISANCES for name in names)} nuisances; "
            f"{sum(name in NO_SPEECH for name in names)} kinds of sound without speech, {sounds} of each")
     with output_folder(out) as folder:
         file = folder and folder / "answers.csv"
         keep = (lambda table: write_table(table.assign(key=key), file)) if file else None
         kept = kept_answers(file, key, report) if file else []
-        answers = ask_all(classifier, some, names, kept, keep, **asked)
+        answers = ask_all(classifier, some, names, kept, keep, seed=seed, sounds=sounds,
+                          workers=workers, progress=progress)
         table = robustness_table(answers, names)
-        config = about.pop("config", {}) | dict(clips=clips, seed=seed, nuisances=nuisances, sounds=sounds)
-        if folder:
-            save_robustness(robustness_report(classifier, some, table, config=config, **about), table, folder, report)
+        about["config"] = about.get("config", {}) | dict(clips=clips, seed=seed, nuisances=nuisances, sounds=sounds)
+        if folder: save_robustness(robustness_report(classifier, some, table, **about), table, folder, report)
     return table

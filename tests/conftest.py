@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from emotion_ser.core import silent
+from emotion_ser.corpora import imitate_corpus
 from emotion_ser.synthetic import make_sample_corpus
 from emotion_ser.testing import tiny_checkpoint
 
@@ -89,6 +91,24 @@ def small(tmp_path_factory):
 def tiny(tmp_path_factory):
     "The folder of a wav2vec 2.0 of three small blocks with random weights"
     return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def imitated(tmp_path_factory):
+    "Small synthetic corpora in the naming of real ones, each with two voices of its own: name -> folder"
+    folder = tmp_path_factory.mktemp("imitated")
+    return {name: imitate_corpus(folder / name, name) for name in ("emodb", "emovo", "savee", "cafe")}
+
+
+@pytest.fixture(scope="session")
+def robust_model(imitated, tmp_path_factory):
+    "The folder of a classifier with a robust head, which learned from three of the imitated corpora"
+    from emotion_ser.protocols import EvaluationConfig
+    from emotion_ser.training import train_classifier
+    corpora = ",".join(f"{name}:{imitated[name]}" for name in ("emodb", "emovo", "savee"))
+    folder = tmp_path_factory.mktemp("robust")
+    trained = train_classifier(EvaluationConfig(corpora, head="robust", front="speech"), cache_dir=folder / "cache", report=silent, progress=False)
+    return trained.save_pretrained(folder / "model")
 
 
 @pytest.fixture(autouse=True)
