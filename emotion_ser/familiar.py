@@ -234,7 +234,7 @@ def save_familiarity(
     path: str | Path,
 ):
     "Write checks as safetensors"
-    save_tensors({name: torch.from_numpy(getattr(checks, name)) for name in KEPT_ARRAYS}, path)
+    save_tensors({name: torch.tensor(getattr(checks, name)) for name in KEPT_ARRAYS}, path)
 
 # %% ../nbs/05e_familiar.ipynb #familiar-problem
 def familiar_problem(
