@@ -174,7 +174,7 @@ def set_limits(
         order = np.argsort(score)
         below = np.cumsum(weights[order]) / weights.sum()
         limits.append(score[order][np.searchsorted(below, 1 - share - 1e-9)])
-    return replace(checks, limits=np.float32(limits))
+    return replace(checks, limits=np.array(limits, np.float32))
 
 # %% ../nbs/05e_familiar.ipynb #fit-familiarity
 def fit_familiarity(
