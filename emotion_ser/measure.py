@@ -153,18 +153,13 @@ def adaptation_command(
     seed: Seed = 0,
 ):
     "How recall on unseen corpora grows with unlabelled recordings of a source: 0, 1, 3 ... 50."
-    from emotion_ser.core import record
     from emotion_ser.protocols import EvaluationConfig
-    from emotion_ser.runs import options, settings_record
     from emotion_ser.sources import run_adaptation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, head="robust", layers=layers, pooling=pooling, front=front,
         channels=channels, map=map, emotions=emotions, seed=seed)
     table = run_adaptation(config, out, draws=draws, report=print_status, progress=on_terminal())
-    asked = settings_record(dict(corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front,
-                                 channels=channels, draws=draws, map=map, emotions=emotions, seed=seed))
-    record(table, out / "adaptation.csv", command=f"emotion_ser adaptation {options(asked)}", **asked)
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
     print_rows("unseen corpus", "adapted to each", "recordings", *counts, rows=adaptation_lines(table))
     print_result("UAR (%) on the other recordings, by how many unlabelled ones of the source were at hand")
-    print_result(f"written: {out}/adaptation.csv, adaptation.json, adaptation.png")
+    print_result(f"written: {out}/adaptation.csv, metrics.json, adaptation.png")
