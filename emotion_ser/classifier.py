@@ -32,6 +32,8 @@ from .acoustic import AcousticEncoder
 from .head import EmotionHead, HeadError, save_head
 from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
 from .robust import RobustHead, load_any_head
+from .familiar import (
+    FAMILIAR_FILE, Familiarity, NOTHING_SAID, UNSURE, load_familiarity, save_familiarity, windows_that_count)
 from .windows import WINDOW_HOP_S, WINDOW_S, Window, cut_windows, utterance
 from .card import ModelInfo, THRESHOLD, info_record, model_card, read_info
 
@@ -41,11 +43,12 @@ class Prediction:
     "What a classifier answers to a recording"
     label: str  # the likeliest emotion
     confidence: float  # its calibrated probability, 0 to 1
-    trusted: bool  # whether there is speech, and confidence reaches the classifier's threshold; if not, it abstains
+    trusted: bool  # whether nothing speaks against it; if something does, it abstains
     probabilities: dict  # label -> calibrated probability; they sum to 1
     seconds: float  # how long the recording is
     speech: float  # share of it that is speech, 0 to 1
     windows: int = 1  # how many windows were averaged; 1: taken as a whole
+    why: str = ""  # it is not trusted: `NOTHING_SAID`, `UNLIKE` or `UNSURE`; empty if it is
 
     def top(self, k=3):
         "The k likeliest labels with their probabilities, best first"
@@ -80,6 +83,7 @@ class EmotionClassifier:
     temperature: float = 1.0  # of calibration, see `fit_temperature`
     threshold: float = THRESHOLD  # confidence below which it abstains, 0 (never) to 1
     info: ModelInfo = field(default_factory=ModelInfo)  # how it was made, and what it is worth
+    familiar: Familiarity | None = None  # knows what it learned from, and speech
     adapt: ClassVar[Callable]  # recordings of one source -> a classifier that has moved to it
     source: ClassVar[Any]  # the `Shift` that it was adapted by, or None
     predict: ClassVar[Callable]  # a recording -> a `Prediction`
@@ -95,9 +99,13 @@ class EmotionClassifier:
 
     def probabilities(self, waveform):
         "[n_samples] float32 at 16 kHz, from `load_waveform` -> [n_labels] float64, calibrated, in the order of `labels`"
-        vector = torch.from_numpy(self.encoder(waveform))[None]
-        with torch.inference_mode(): logits = self.head.eval()(vector)[0].double().numpy()
-        return softmax(logits / self.temperature)
+        return self.judge(waveform)[0]
+
+    def judge(self, waveform):
+        "[n_samples] -> `probabilities`, and why they are not to be trusted: `NOTHING_SAID`, `UNLIKE` or nothing"
+        vector = self.encoder(waveform)[None]
+        with torch.inference_mode(): logits = self.head.eval()(torch.from_numpy(vector))[0].double().numpy()
+        return softmax(logits / self.temperature), str(self.familiar.reasons(vector)[0]) if self.familiar else ""
 
 # %% ../nbs/14_classifier.ipynb #later
 class Later:
@@ -122,13 +130,15 @@ def to_prediction(
     seconds: float,  # of the recording
     speech: float,  # share of it, 0 to 1
     windows: int = 1,  # how many were averaged
+    doubt: str = "",  # `NOTHING_SAID` or `UNLIKE`, see `Familiarity`
 ) -> Prediction:
     "The answer that probabilities come to"
     best = int(np.argmax(p))
-    trusted = bool(p[best] >= classifier.threshold and speech >= MIN_SPEECH_SHARE)
+    if speech < MIN_SPEECH_SHARE: doubt = NOTHING_SAID
+    why = doubt or ("" if p[best] >= classifier.threshold else UNSURE)
     probabilities = dict(zip(classifier.labels, map(float, p)))
-    return Prediction(classifier.labels[best], float(p[best]), trusted, probabilities,
-                      round(seconds, 3), round(speech, 3), windows)
+    return Prediction(classifier.labels[best], float(p[best]), not why, probabilities,
+                      round(seconds, 3), round(speech, 3), windows, why)
 
 # %% ../nbs/14_classifier.ipynb #to_waveform
 def to_waveform(
@@ -150,12 +160,12 @@ def window_row(
     if not np.isfinite(window.samples).all():
         raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
     row: dict = dict(start=window.start, end=window.end, speech=window.speech)
-    if window.speech < MIN_SPEECH_SHARE: return {**row, "label": None, "confidence": np.nan, "trusted": False}
+    if window.speech < MIN_SPEECH_SHARE: return {**row, "label": None, "confidence": np.nan, "trusted": False, "why": NOTHING_SAID}
     part = utterance(window.samples, window.rate)
     waveform = to_waveform(part, window.rate, f"{name}, from {window.start:.1f} s")
-    p = classifier.probabilities(waveform)
-    answer = to_prediction(classifier, p, window.end - window.start, window.speech)
-    row.update(label=answer.label, confidence=answer.confidence, trusted=answer.trusted)
+    p, doubt = classifier.judge(waveform)
+    answer = to_prediction(classifier, p, window.end - window.start, window.speech, doubt=doubt)
+    row.update(label=answer.label, confidence=answer.confidence, trusted=answer.trusted, why=answer.why)
     return row | {f"p_{label}": p for label, p in answer.probabilities.items()}
 
 # %% ../nbs/14_classifier.ipynb #follow
@@ -164,7 +174,7 @@ def stream(
     recording: Recording,  # from `open_recording` or `microphone`
     window: float = WINDOW_S,  # s
     hop: float = WINDOW_HOP_S,  # s from the start of one window to that of the next
-) -> Iterator[dict]:  # per window: start, end (s), speech (0 to 1), label, confidence, trusted, p_<label> ...
+) -> Iterator[dict]:  # per window: start, end (s), speech (0 to 1), label, confidence, trusted, why, p_<label> ...
     "Answers to a recording while it goes on; without speech there is no label. Raises `AudioError`"
     for part in cut_windows(recording, window, hop): yield window_row(classifier, part, recording.name)
 
@@ -173,8 +183,8 @@ def timeline_table(
     rows: list[dict],  # from `stream`
     labels: list[str],
 ) -> pd.DataFrame:
-    "A row per window: start, end, speech, label, confidence, trusted, p_<label> ..."
-    columns = ["start", "end", "speech", "label", "confidence", "trusted"]
+    "A row per window: start, end, speech, label, confidence, trusted, why, p_<label> ..."
+    columns = ["start", "end", "speech", "label", "confidence", "trusted", "why"]
     return pd.DataFrame(rows, columns=[*columns, *(f"p_{label}" for label in labels)])
 
 # %% ../nbs/14_classifier.ipynb #timeline
@@ -200,8 +210,9 @@ def mean_of_windows(
     "The mean over the windows with speech. Raises `AudioError` if there are none"
     with_speech = rows.dropna(subset="confidence")
     if with_speech.empty: raise AudioError(f"{name}: no speech found in {seconds:.0f} s")
-    p = with_speech.filter(like="p_").mean().to_numpy()
-    return to_prediction(classifier, p, seconds, rows.speech.mean(), len(with_speech))
+    counted, doubt = windows_that_count(with_speech)
+    p = counted.filter(like="p_").mean().to_numpy()
+    return to_prediction(classifier, p, seconds, rows.speech.mean(), len(counted), doubt)
 
 # %% ../nbs/14_classifier.ipynb #predict
 WHOLE_CLIP_S = 10.0  # what is longer is cut into windows; the clips of the corpus last 3 to 5
@@ -220,8 +231,8 @@ def predict(
             rows = timeline_table(list(stream(self, recording)), self.labels)
             return mean_of_windows(self, rows, seconds, name)
         whole, = cut_windows(recording, WHOLE_CLIP_S, WHOLE_CLIP_S)
-    p = self.probabilities(to_waveform(whole.samples, whole.rate, name))
-    return to_prediction(self, p, seconds, whole.speech)
+    p, doubt = self.judge(to_waveform(whole.samples, whole.rate, name))
+    return to_prediction(self, p, seconds, whole.speech, doubt=doubt)
 
 # %% ../nbs/14_classifier.ipynb #save_classifier
 @patch
@@ -229,13 +240,15 @@ def save_pretrained(
     self: EmotionClassifier,
     folder: str | Path,  # made if need be
 ) -> Path:  # the folder
-    "Write model.safetensors (with the source it was adapted to), config.json and the card README.md, each in one step"
+    "Write model.safetensors (with the source it was adapted to), what else it has, config.json and the card README.md"
     folder, encoder, info = Path(folder), self.encoder, self.info
     if isinstance(encoder, TunedEncoder): info = replace(info, tuned=encoder.n_tuned)
+    info = replace(info, familiar=(info.familiar or {}) if self.familiar else None)
     card = model_card(self.labels, info, self.temperature, self.threshold)
     numbers = dict(temperature=self.temperature, threshold=self.threshold)
     save_head(self.head, folder, **info_record(info), **numbers)
     if isinstance(encoder, TunedEncoder): write_file(folder / UPPER_FILE, partial(save_upper, encoder))
+    if self.familiar: save_familiarity(self.familiar, folder / FAMILIAR_FILE)
     write_file(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     return folder
 
@@ -275,7 +288,7 @@ def find_model(
     if str(model) in bundled: return bundled[str(model)]
     if Path(model).is_dir(): return Path(model)
     from huggingface_hub import snapshot_download
-    wanted = ["config.json", "model.safetensors", UPPER_FILE]
+    wanted = ["config.json", "model.safetensors", UPPER_FILE, FAMILIAR_FILE]
     try: return Path(snapshot_download(str(model), revision=revision, allow_patterns=wanted))
     except Exception as error:  # no network, no such name, not allowed
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -368,7 +381,8 @@ def from_pretrained(
                         f"leave the encoder ({encoder}) out")
     own = encoder_of(info, folder, str(encoder) if encoder else None)
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
-    classifier = EmotionClassifier(head, own, temperature, threshold, info)
+    known = load_familiarity(folder / FAMILIAR_FILE, own.size, info.familiar)
+    classifier = EmotionClassifier(head, own, temperature, threshold, info, known)
     check_echo(classifier, folder)
     return classifier
 

@@ -293,6 +293,8 @@ def plot_adaptation(
         ax.set_xticks(COUNTS, map(str, COUNTS))
         ax.set(xlabel=f"unlabelled recordings of the {source}", title=f"adapted to each {source}")
     axes[0].set_ylabel("UAR on the others (%)")
-    axes[0].legend(fontsize=8, title="unseen corpus; dotted:\nnine in ten neutral", title_fontsize=7)
+    title_of_legend = "unseen corpus; dotted:\nnine in ten neutral"
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8,
+               title=title_of_legend, title_fontsize=7)
     fig.suptitle(title, fontsize=10)
     return fig

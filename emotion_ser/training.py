@@ -25,6 +25,7 @@ from .head import EmotionHead
 from .linear import balanced_weights
 from .calibrate import apply_temperature, is_calibrated
 from .robust import RobustHead
+from .familiar import with_familiarity
 from .runs import corpus_digest, load_manifest, options, report_scarce, settings_record
 from .dataset import Dataset, load_dataset, load_full_encoder
 from emotion_ser.selection import (
@@ -356,4 +357,7 @@ def train_classifier(
     info = describe(clips, encoder, learned, hold_out, published, run)
     info.augment, info.channels = config.augment, config.channels
     info.command = training_command(settings, hold_out, published)
-    return assemble(learned, config, info)
+    classifier = assemble(learned, config, info)
+    if config.head != "robust": return classifier
+    views = [dataset.view(np.arange(len(dataset.manifest)), learned.chosen, stats) for stats in dataset.stats]
+    return with_familiarity(classifier, views, dataset.manifest, split, report)
