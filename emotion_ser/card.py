@@ -18,6 +18,7 @@ import pandas as pd
 from .core import printable, read_run, read_table
 from .synthetic import SAMPLE
 from .embed import FrozenEncoder
+from .familiar import familiar_text
 from .evaluate import interval_text
 from .runs import NEUTRAL, corpus_digest
 from .unseen import learned_only
@@ -50,6 +51,7 @@ class ModelInfo:
     lucky: float | None = None  # UAR that as many guesses stay below, 39 times in 40
     calibrated: bool = True  # whether the inner folds set the temperature a limit
     promise: dict | None = None  # what inner folds found at its threshold, see `promise_text`
+    familiar: dict | None = None  # what its checks of speech refuse, see `familiar_text`
     source: dict | None = None  # it was adapted to: `recordings`, `most` (0 to 1) of them given one `label`
     measured: dict | None = None  # figures of an evaluation, see `figures_of`
     command: str | None = None  # that makes it again
@@ -385,7 +387,7 @@ def model_card(
         encoder=as_markdown(info.encoder),
         facts=facts_table(labels, info, temperature, threshold),
         doubts=doubts(info),
-        promise=promise_text(info.promise),
+        promise=promise_text(info.promise) + familiar_text(info.familiar),
         worth=worth(info.measured),
         limits=LIMITS[info.kind],
         uses=USES,

@@ -7,12 +7,12 @@ __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', '
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
            'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'StudyFolder',
            'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
-           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'RowsFile',
-           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
-           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'evaluate_command',
-           'compare_command', 'train_command', 'chosen_classifier', 'check_output_file', 'predict_command',
-           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
-           'version_command', 'main']
+           'Published', 'Model', 'EncoderPath', 'Threshold', 'Recordings', 'Format', 'Top', 'Timeline', 'Adapt',
+           'Source', 'RowsFile', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address',
+           'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command',
+           'evaluate_command', 'compare_command', 'train_command', 'chosen_classifier', 'check_output_file',
+           'predict_command', 'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command',
+           'download_command', 'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -256,12 +256,18 @@ def chosen_classifier(
     model: str,
     encoder_path: str | None,
     threshold: float | None,
+    source: str | None = None,  # the name of one
+    paths: list | None = None,  # of recordings to adapt to
 ):  # an `EmotionClassifier`
     "The classifier that the options name"
     from emotion_ser.classifier import EmotionClassifier
     classifier = EmotionClassifier.from_pretrained(model, encoder_path)
     if threshold is not None: classifier.threshold = threshold
-    return classifier
+    if source is None and paths is None: return classifier
+    from tqdm.auto import tqdm
+    from emotion_ser.adaptation import with_source
+    bar = paths and tqdm(paths, "adapting", unit="file", disable=not on_terminal())
+    return with_source(classifier, model, source, bar, print_status)
 
 # %% ../nbs/90_cli.ipynb #check_output_file
 def check_output_file(
@@ -285,6 +291,12 @@ Top = Annotated[Optional[int], typer.Option(
     min=1, help="how many emotions to list; default: 3 in a table, else all")]
 Timeline = Annotated[bool, typer.Option(
     "--timeline", help="a row for each window of 3 s, every second")]
+Adapt = Annotated[bool, typer.Option(
+    "--adapt", help="first move to these recordings, taken to be of one voice, microphone or corpus; "
+                    "nobody need say what they express; better 20 than 5, of different moods")]
+Source = Annotated[Optional[str], typer.Option(
+    metavar="NAME", help="of a voice, microphone or corpus: with --adapt it is kept for later "
+                         "($EMOTION_SER_CACHE/sources), without it one that was kept is used")]
 RowsFile = Annotated[Optional[Path], typer.Option(
     help="file for the rows, instead of stdout; appears when complete")]
 
@@ -297,6 +309,8 @@ def predict_command(
     format: Format = "table",
     top: Top = None,
     timeline: Timeline = False,
+    adapt: Adapt = False,
+    source: Source = None,
     threshold: Threshold = None,
     out: RowsFile = None,
 ):
@@ -307,7 +321,7 @@ def predict_command(
     from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
-    classifier = chosen_classifier(model, encoder_path, threshold)
+    classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None)
     header, line = row_writer(format, classifier.labels, top, timeline)
     rows = recording_rows(classifier, paths, timeline)
     lines = chain(header, row_lines(rows, line, format != "table", failed))
@@ -329,13 +343,14 @@ def listen_command(
     model: Model = "acoustic",
     encoder_path: EncoderPath = None,
     threshold: Threshold = None,
+    source: Source = None,
     device: Device = None,
     seconds: Seconds = None,
 ):
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
     from emotion_ser.classifier import stream
     from emotion_ser.windows import microphone
-    classifier = chosen_classifier(model, encoder_path, threshold)
+    classifier = chosen_classifier(model, encoder_path, threshold, source)
     number = int(device) if device and device.isdigit() else None
     with microphone(device if number is None else number) as recording:
         print_status(f"listening to {recording.name}; Ctrl-C ends it")

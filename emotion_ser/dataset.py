@@ -90,7 +90,7 @@ def load_dataset(
     "Embed a corpus, and its augmented copies. Raises `CorpusError` and `AudioError`"
     also = f", also at speeds {' and '.join(map(str, SPEEDS))}" if augment else ""
     if channels: also += f", also through {channels} other channel{'s' * (channels > 1)}"
-    copies = [dict(speed=speed) for speed in SPEEDS if augment]
+    copies: list[dict] = [dict(speed=speed) for speed in SPEEDS if augment]
     copies += [dict(channel=k) for k in range(1, channels + 1)]
     report(f"{len(manifest)} clips of {manifest.attrs['corpus']}, embedded by {encoder.name}{also}")
     plain = embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)

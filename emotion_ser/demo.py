@@ -22,6 +22,7 @@ from .core import default_cache, silent
 from .data import parse_name, players
 from .synthetic import make_sample_corpus
 from .preprocess import SAMPLING_RATE, resample
+from .familiar import NOTHING_SAID, UNLIKE
 from .windows import envelope
 from .card import ModelInfo
 from .classifier import (
@@ -50,7 +51,8 @@ def bar(
 def headline(answer: Prediction) -> str:  # HTML
     "An answer as a sentence"
     label, percent = escape(answer.label), f"{answer.confidence:.0%}"
-    why = "hardly any speech was found" if answer.speech < MIN_SPEECH_SHARE else "too little to be trusted"
+    why = answer.why if answer.why == UNLIKE else "too little to be trusted"
+    if answer.speech < MIN_SPEECH_SHARE or answer.why == NOTHING_SAID: why = "hardly any speech was found"
     text = f"<b>{label}</b>, {percent}" if answer.trusted else f"<b>unsure</b>: the best guess is {label}, {percent}; {why}"
     if answer.windows > 1: text += f" (mean of {answer.windows} windows with speech, {answer.seconds:.0f} s)"
     return text

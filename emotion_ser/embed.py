@@ -90,8 +90,8 @@ class FrozenEncoder:
     def __call__(self, waveform):
         "[n_samples] float32 mono at 16 kHz -> [size] float32"
         waveforms = waveform[None] if isinstance(waveform, np.ndarray) else waveform
-        heard = self.hear(check_waveforms(waveforms)[0])
-        return self.select(self.layer_stats(heard[None])[0])
+        received = self.hear(check_waveforms(waveforms)[0])
+        return self.select(self.layer_stats(received[None])[0])
 
 # %% ../nbs/02_embed.ipynb #em-hear
 @patch

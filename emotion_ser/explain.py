@@ -9,6 +9,7 @@ __all__ = ['centred_logits', 'group_widths', 'feature_groups', 'with_usual', 'lo
 # %% ../nbs/15_explain.ipynb #imports-explain
 import torch
 from functools import lru_cache
+from typing import Any
 import numpy as np
 import pandas as pd
 from .audio import AudioError
@@ -95,9 +96,10 @@ def contributions(
 ) -> pd.Series:  # nats, named like the label: corpus mean, the groups, interplay; they sum to the centred logit
     "How far each group moved the label: put what is usual in its place. `EncoderError`, `HeadError`, `AudioError`"
     groups = feature_groups(classifier.encoder)
-    if not hasattr(classifier.head, "mean"):
+    network: Any = getattr(classifier.head, "network", classifier.head)  # of a robust head
+    if not hasattr(network, "mean"):
         raise HeadError("this head does not know what is usual: it was made without standardise=True")
-    own, usual = classifier.encoder(load_whole(source, sampling_rate)), classifier.head.mean.numpy()
+    own, usual = classifier.encoder(load_whole(source, sampling_rate)), network.mean.numpy()
     logits = centred_logits(classifier, np.stack([own, usual, *with_usual(own, usual, groups)]))
     k = label_index(classifier.labels, label, logits[0])
     whole, mean, *without = logits[:, k]

@@ -119,9 +119,9 @@ def noise_floor(
     settings: FrontSettings = SPEECH_FRONT,
 ) -> float:  # dB; -100 if there is none to be seen
     "What the quietest frames have in common"
-    heard = levels[levels > -99]
-    if not len(heard): return -100.0
-    low, fifth = np.percentile(heard, [5, 20])
+    there = levels[levels > -99]
+    if not len(there): return -100.0
+    low, fifth = np.percentile(there, [5, 20])
     return float(low) if fifth - low < settings.flat_db else -100.0
 
 # %% ../nbs/01e_front.ipynb #speech_threshold

@@ -87,7 +87,7 @@ def predict_proba(
 
 # %% ../nbs/03_head.ipynb #save_head
 def save_head(
-    head: EmotionHead,
+    head,  # an `EmotionHead`, or another module with `labels` and `config`
     folder: str | Path,  # made if need be; receives model.safetensors and config.json
     **about,  # what else to note in config.json: encoder, layers, corpus ...
 ) -> Path:  # the folder

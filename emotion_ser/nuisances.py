@@ -116,7 +116,7 @@ def through_sndfile(
     "What is left after MP3 or Opus"
     import soundfile as sf
     file, (codec, highest, lowest) = io.BytesIO(), RATES[format]
-    level = dict(compression_level=(highest - kbits) / (highest - lowest))
+    level: dict = dict(compression_level=(highest - kbits) / (highest - lowest))
     if format == "MP3": level["bitrate_mode"] = "CONSTANT"
     sf.write(file, np.clip(waveform, -1, 1), SAMPLING_RATE, format=format, subtype=codec, **level)
     file.seek(0)
@@ -133,7 +133,7 @@ def through_aac(
     "What is left after AAC, by ffmpeg. Raises `AudioError` where there is none"
     start = ["ffmpeg", "-v", "error"]
     write = [*start, *RAW, "-i", "pipe:0", "-c:a", "aac", "-b:a", f"{kbits:g}k", "-f", "adts", "-"]
-    read = [*start, "-i", "pipe:0", *RAW, "-"]
+    read = [*start, "-f", "aac", "-i", "pipe:0", *RAW, "-"]
     data = waveform.astype("<f4").tobytes()
     try:
         for command in (write, read):
@@ -145,8 +145,9 @@ def through_aac(
 # %% ../nbs/01h_nuisances.ipynb #codec-tables
 def codecs() -> dict[str, Callable]:  # name -> waveform, kbits= -> waveform
     "The codecs that there are: AAC where there is ffmpeg"
-    found = {"mp3": partial(through_sndfile, format="MP3"), "opus": partial(through_sndfile, format="OGG")}
-    return {**found, "aac": through_aac} if shutil.which("ffmpeg") else found
+    found: dict[str, Callable] = {"mp3": partial(through_sndfile, format="MP3"), "opus": partial(through_sndfile, format="OGG")}
+    if shutil.which("ffmpeg"): found["aac"] = through_aac
+    return found
 
 # %% ../nbs/01h_nuisances.ipynb #bands
 def bands_and_codecs() -> dict[str, Nuisance]:

@@ -142,7 +142,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     asked = {**settings_record(asdict(task.config)), "corpus": "", "encoder": ""}
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
     if task.config.head == "robust": recipes.append(asdict(ROBUST))
-    if task.config.channels: recipes.append(CHANNELS_VERSION)
+    if task.config.channels: recipes.append([CHANNELS_VERSION])
     manifest = task.dataset.manifest
     columns = ["content", "sound", "emotion", "actor"]
     if "corpus" in manifest and manifest.corpus.nunique() > 1: columns.append("corpus")

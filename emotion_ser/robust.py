@@ -12,7 +12,7 @@ import copy, torch
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from fastcore.basics import patch
 from scipy.special import softmax
 from torch import nn
@@ -71,12 +71,11 @@ class RobustRecipe:
     batch_size: int = 64
     epochs: int = 16  # in which each clip or a copy of it is shown once
     label_smoothing: float = 0.1
-    line_share: float = 0.3  # of the line in the answer to one recording alone
+    line_share: float = 0.5  # of the line in the answer to one recording alone
     line_most: float = 0.9  # of the line where a source is known well
     half_way: float = 10.0  # recordings of a source at which it is half way between the two
     doubt: float = 2.0  # recordings that an estimated offset is shrunk by
-    even: float = 10.0  # recordings of each label that a source is assumed to have besides
-    network_moves: float = 0.5  # share of an offset that the network's logits follow
+    even: float = 30.0  # recordings of each label that a source is assumed to have besides
 
 
 ROBUST = RobustRecipe()
@@ -149,10 +148,11 @@ def join_networks(
 ) -> EmotionHead:
     "One network whose logits are the mean of theirs"
     first = networks[0]
-    config = {**first.config, "hidden": first.config["hidden"] * len(networks)}
+    config: dict = first.config
+    config = {**config, "hidden": config["hidden"] * len(networks)}
     wide = EmotionHead(**config)
-    ins = [network.layers[1] for network in networks]
-    outs = [network.layers[-1] for network in networks]
+    ins: list = [network.layers[1] for network in networks]
+    outs: list = [network.layers[-1] for network in networks]
     parts = {"layers.1.weight": torch.cat([layer.weight for layer in ins]),
              "layers.1.bias": torch.cat([layer.bias for layer in ins]),
              "layers.4.weight": torch.cat([layer.weight for layer in outs], 1) / len(networks),
@@ -266,7 +266,7 @@ def join_parts(
     truth = np.array(labels)[targets]
     scales = [1 / fit_temperature(truth, softmax(z, axis=1), labels, weights=weights) for z in outside]
     centres = [source_offsets(s * z, targets, sources, corpora)[0] for s, z in zip(scales, outside)]
-    sizes = parts.network.config
+    sizes: dict = parts.network.config
     head = RobustHead(sizes["n_inputs"], labels, sizes["hidden"], asdict(recipe))
     head.network.load_state_dict(parts.network.state_dict())
     tensor = lambda array: torch.as_tensor(np.asarray(array), dtype=torch.float32)
@@ -299,10 +299,9 @@ def estimate_shift(
     counts = answers.sum(axis=0)
     expected = (counts + r.even) / (n + r.even * len(counts))
     off = z.mean(axis=1) - expected @ head.centres.double().numpy()
-    follow = np.array([[r.network_moves], [1.0]]) * n / (n + r.doubt)
     share = r.line_share + (r.line_most - r.line_share) * n / (n + r.half_way)
     most = int(counts.argmax())
-    return Shift(off * follow, share, n, counts[most] / n, head.labels[most])
+    return Shift(off * n / (n + r.doubt), share, n, counts[most] / n, head.labels[most])
 
 # %% ../nbs/05d_robust.ipynb #at-source
 @patch
@@ -334,7 +333,9 @@ def load_any_head(
     config, tensors, labels = read_head(folder)
     if not isinstance(config, dict) or "robust" not in config: return load_head(folder)
     about = config.pop("about", {})
-    try: problem = next(head_problems(plan_robust(config), tensors, labels), None)
+    try:
+        planned: Any = plan_robust(config)
+        problem = next(head_problems(planned, tensors, labels), None)
     except HeadError as error: problem = str(error)
     if problem: raise HeadError(f"{folder}: {problem}")
     head = RobustHead(**config).eval()

@@ -25,7 +25,7 @@ def prediction_row(
     if isinstance(answer, Exception):
         return dict(file=str(path), error=" ".join(str(answer).split()))
     row = dict(file=str(path), label=answer.label, confidence=round(answer.confidence, 4))
-    for name in ("trusted", "seconds", "speech", "windows"): row[name] = getattr(answer, name)
+    for name in ("trusted", "why", "seconds", "speech", "windows"): row[name] = getattr(answer, name)
     for label, p in answer.probabilities.items(): row[f"p_{label}"] = round(p, 4)
     return row
 
@@ -90,6 +90,7 @@ def text_line(
     best = [f"{label} {p:.0%}" for label, p in ranked_probabilities(row, top or 3).items()]
     if best: answer = f"{row['label'] if row['trusted'] else 'unsure':10} {', '.join(best)}"
     else: answer = "no speech"
+    if best and row.get("why"): answer += f" ({row['why']})"
     when = f"{row['start']:7.1f} to {row['end']:6.1f} s  " if "start" in row else ""
     return printable(f"{Path(row['file']).name:28} {when}{answer}")
 
@@ -120,7 +121,7 @@ def csv_columns(
     "The columns of a CSV of predictions"
     about = ["start", "end", "speech"] if by_window else ["seconds", "speech", "windows"]
     p = [f"p_{label}" for label in labels]
-    return ["file", *about, "label", "confidence", "trusted", *p, "error"]
+    return ["file", *about, "label", "confidence", "trusted", "why", *p, "error"]
 
 # %% ../nbs/81_rows.ipynb #row_writer
 def row_writer(

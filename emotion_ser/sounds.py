@@ -22,9 +22,10 @@ def sine(
     overtones: tuple = (1.0,),  # how loud the first, second ... partial is
 ) -> np.ndarray:  # [n] float64
     "A tone of any course, with its overtones"
-    if np.isscalar(hertz): hertz = np.full(int(seconds * SAMPLING_RATE), float(hertz))
+    if np.ndim(hertz) == 0: hertz = np.full(int(seconds * SAMPLING_RATE), hertz)
     phase = 2 * np.pi * np.cumsum(hertz) / SAMPLING_RATE
-    return sum(share * np.sin(k * phase) for k, share in enumerate(overtones, 1))
+    partials = [share * np.sin(k * phase) for k, share in enumerate(overtones, 1)]
+    return np.sum(partials, 0)
 
 # %% ../nbs/01g_sounds.ipynb #note
 STRING = (1.0, 0.5, 0.35, 0.2, 0.1)  # overtones of a plucked string
@@ -135,7 +136,8 @@ def organ(
 ) -> np.ndarray:  # [n] float64
     "A chord that stands"
     root, pipes = rng.integers(-24, 0), (1, 0.6, 0.4, 0.3, 0.2, 0.2)
-    return sum(sine(440 * 2 ** ((root + k) / 12), seconds, pipes) for k in (0, 4, 7, 12))
+    notes = [sine(440 * 2 ** ((root + k) / 12), seconds, pipes) for k in (0, 4, 7, 12)]
+    return np.sum(notes, 0)
 
 # %% ../nbs/01g_sounds.ipynb #so-drums
 def drums(
@@ -271,7 +273,7 @@ def sweep(
     return sine(np.geomspace(low, 32 * low, int(seconds * SAMPLING_RATE)))
 
 # %% ../nbs/01g_sounds.ipynb #LEARNED
-LEARNED = {
+LEARNED: dict[str, Callable] = {
     "tone": lambda rng, s: sine(rng.uniform(100, 4000), s),
     "chords": chords,
     "drums": drums,
@@ -288,7 +290,7 @@ LEARNED = {
     "siren": siren}  # name -> rng, seconds -> [n]: sounds to learn from
 
 # %% ../nbs/01g_sounds.ipynb #KEPT
-KEPT = {
+KEPT: dict[str, Callable] = {
     "sweep": sweep,
     "organ": organ,
     "tune": tune,

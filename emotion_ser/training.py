@@ -6,10 +6,10 @@
 __all__ = ['THRESHOLDS', 'ANSWERED', 'check_trainable', 'inner_protocol', 'training_split', 'check_folds', 'guessing',
            'inner_findings', 'report_findings', 'Learned', 'learn', 'inner_result', 'choose_threshold', 'make_promise',
            'inner_sides', 'learn_robust', 'learn_head', 'speech_kind', 'corpus_facts', 'encoder_facts', 'describe',
-           'training_command', 'train_classifier']
+           'training_command', 'assemble', 'train_classifier']
 
 # %% ../nbs/14a_training.ipynb #imports-training
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from .head import EmotionHead
 from .linear import balanced_weights
 from .calibrate import apply_temperature, is_calibrated
 from .robust import RobustHead
+from .familiar import with_familiarity
 from .runs import corpus_digest, load_manifest, options, report_scarce, settings_record
 from .dataset import Dataset, load_dataset, load_full_encoder
 from emotion_ser.selection import (
@@ -85,13 +86,15 @@ def training_split(
 # %% ../nbs/14a_training.ipynb #check_folds
 def check_folds(
     manifest: pd.DataFrame,
-    config: EvaluationConfig,  # with its protocol named
+    protocol: str,  # of the inner folds
+    seed: int = 0,
+    repeats: int = 10,  # see `make_splits`
     hold_out: tuple = (),  # speakers
 ):
-    "Refuse, with a `CorpusError`, a corpus that cannot be divided as the protocol says"
-    if config.protocol != "corpora": return make_splits(manifest, config.protocol, config.seed, config.repeats)
+    "Refuse, with a `CorpusError`, what cannot be divided as the protocol says"
+    if protocol != "corpora": return make_splits(manifest, protocol, seed, repeats)
     corpus_names(manifest, "corpora")
-    return judged(manifest, inner_folds(manifest, training_split(manifest, "corpora", config.seed, hold_out)))
+    return judged(manifest, inner_folds(manifest, training_split(manifest, protocol, seed, hold_out)))
 
 # %% ../nbs/14a_training.ipynb #cell-80b7e8
 def guessing(
@@ -313,6 +316,18 @@ def training_command(
     held = ",".join(map(str, hold_out)) or None
     return f"emotion_ser train {options({**asked, 'hold_out': held, 'published': published})}"
 
+# %% ../nbs/14a_training.ipynb #assemble
+def assemble(
+    learned: Learned,
+    config: EvaluationConfig,  # names the encoder
+    info: ModelInfo,  # from `describe`; receives the echo
+) -> EmotionClassifier:
+    "A classifier from what was learned, with the encoder that it needs"
+    encoder = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front)
+    classifier = EmotionClassifier(learned.head, encoder, learned.temperature, learned.threshold, info)
+    info.echo = echo_of(classifier)
+    return classifier
+
 # %% ../nbs/14a_training.ipynb #train_classifier-2
 def train_classifier(
     config: EvaluationConfig,  # its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
@@ -327,22 +342,22 @@ def train_classifier(
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
     run = Measured(measured) if measured else None
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
-    config = replace(config, protocol=config.protocol or inner_protocol(manifest, report))
-    settings = asdict(config)
-    if run: check_same_settings(run, settings, by_clip=config.protocol == "random")
-    check_folds(manifest, config, hold_out)
+    protocol = config.protocol or inner_protocol(manifest, report)
+    settings = {**asdict(config), "protocol": protocol}
+    if run: check_same_settings(run, settings, by_clip=protocol == "random")
+    check_folds(manifest, protocol, config.seed, config.repeats, hold_out)
     encoder = load_full_encoder(config.encoder, config.front)
     check_view(encoder, config.layers, config.pooling)
     dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
                            cache_dir=cache_dir, report=report, progress=progress)
-    split = training_split(dataset.manifest, config.protocol, config.seed, hold_out)
+    split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
     if run: check_same_encoder(run, encoder), check_same_clips(run, clips, dataset.labels)
     learned = learn_head(dataset, split, config, encoder, report)
     info = describe(clips, encoder, learned, hold_out, published, run)
     info.augment, info.channels = config.augment, config.channels
     info.command = training_command(settings, hold_out, published)
-    own = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front)
-    classifier = EmotionClassifier(learned.head, own, learned.temperature, learned.threshold, info)
-    info.echo = echo_of(classifier)
-    return classifier
+    classifier = assemble(learned, config, info)
+    if config.head != "robust": return classifier
+    views = [dataset.view(np.arange(len(dataset.manifest)), learned.chosen, stats) for stats in dataset.stats]
+    return with_familiarity(classifier, views, dataset.manifest, split, report)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 RESULTS = Path(__file__).parent
-KEPT = ("metrics.json", "history.csv", "predictions.csv", "cost.json", "confusion_matrix.png")  # of a run that is recorded for the first time
+KEPT = ("metrics.json history.csv predictions.csv cost.json confusion_matrix.png unseen_corpora.png adaptation.csv "
+        "adaptation.png robustness.csv robustness.png").split()  # of a run that is recorded for the first time
 
 
 def listed(patterns):
@@ -24,7 +25,8 @@ def listed(patterns):
 def run(command, options, out, encoder):
     "One command of the list, into a folder; what a previous try left there is gone on with"
     words = [encoder if word == "models/whisper-base" else word for word in options.split()]
-    subprocess.run([sys.executable, "-m", "emotion_ser", command, "--corpus", "ravdess", *words, "--out", out], check=True, stdin=subprocess.DEVNULL)
+    corpus = [] if "--corpus" in words else ["--corpus", "ravdess"]
+    subprocess.run([sys.executable, "-m", "emotion_ser", command, *corpus, *words, "--out", out], check=True, stdin=subprocess.DEVNULL)
 
 
 def keep(out, place):
