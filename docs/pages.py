@@ -195,7 +195,7 @@ def prose(text, links):
 
 
 HEADS = {"mlp-baseline": "baseline", "mlp": "MLP, 5-fold ensemble", "lda": "discriminant", "logistic": "logistic regression",
-         "ensemble": "heterogeneous ensemble", "tuned": "fine-tuned network"}
+         "ensemble": "heterogeneous ensemble", "robust": "robust head", "tuned": "fine-tuned network"}
 
 
 def system(c):
@@ -204,7 +204,9 @@ def system(c):
     networks = f"{c['members']} networks" if c.get("members", 1) > 1 else ""
     tuned = f"top {c['finetune']} blocks fine-tuned" if c.get("finetune") else ""
     view = f"{c['pooling']} only" if c["pooling"] else ""
-    return ", ".join(filter(None, [HEADS[c["head"]], "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
+    front = f"front end {c['front']}" if c.get("front", "as-is") != "as-is" else ""
+    channels = f"{c['channels']} copies through other channels" if c.get("channels") else ""
+    return ", ".join(filter(None, [HEADS[c["head"]], front, channels, "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
 
 
 def command(run):
@@ -224,10 +226,14 @@ def maker(file, note):
 
 def results():
     "The recorded figures, one line per run, and what else is recorded"
-    rows = []
-    for file in (ROOT / "nbs/results").rglob("metrics.json"):
+    rows, curves = [], []
+    for file in sorted((ROOT / "nbs/results").rglob("metrics.json")):
         run = read_run(file.parent)
         c = run["config"]
+        if "uar" not in run:  # a table, and how it was made
+            table_file = next(file.parent.glob("*.csv")).relative_to(ROOT).as_posix()
+            curves.append([f"[{table_file.removeprefix('nbs/results/')}]({GITHUB}/{table_file})", run["corpus"], run["encoder"], f"`{run['command']}`"])
+            continue
         seeds = sorted({split["seed"] for split in run.get("splits", [c])})
         uar, interval = run["uar"], run["intervals"]["uar"]
         if "unseen" in run: uar, interval = (run["unseen"]["mean"][key] for key in ("uar", "interval"))  # each corpus counts the same
@@ -238,7 +244,7 @@ def results():
     head = ["corpus", "encoder", "protocol", "system", "seeds", "accuracy %", "UAR %", "95% interval of UAR", "command"]
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}
     others = [[f"[{file.stem}.csv]({GITHUB}/nbs/results/{file.stem}.csv)", note.get("corpus", ""), note.get("encoder", ""),
-               f"`{maker(file, note)}`"] for file, note in notes.items()]
+               f"`{maker(file, note)}`"] for file, note in notes.items()] + curves
     return (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
         ["table", "corpus", "encoder", "command"], others))
 

@@ -230,4 +230,5 @@ def run_app(app: typer.Typer):
     if status == 130 or (pressed and status): leave_interrupted(sys.argv[1:])
     if error and type(error).__name__ != "NoArgsIsHelpError":  # that one has shown the help
         print_status(f"error: {error_sentence(error)}")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is done stays done
     sys.exit(status)

@@ -118,7 +118,7 @@ def adaptation_lines(
     lines = []
     for about, rows in table.groupby(["corpus", "source", "kind"], sort=False):
         uar = dict(zip(rows.recordings, rows.uar))
-        lines.append([*about, *(percent(uar[n]) if n in uar else "" for n in counts_of(table))])
+        lines.append([*about, *(f"{100 * uar[n]:.0f}" if n in uar else "" for n in counts_of(table))])
     return lines
 
 
@@ -135,7 +135,7 @@ SeveralCorpora = Annotated[str, typer.Option(
 Draws = Annotated[int, typer.Option(
     min=1, help="how many times recordings are drawn for each count")]
 AdaptationFolder = Annotated[Path, typer.Option(
-    help="folder for adaptation.csv, a note of how it was made, and adaptation.png")]
+    help="folder for adaptation.csv, metrics.json and adaptation.png")]
 
 # %% ../nbs/91_measure.ipynb #adaptation-command-2
 @app.command("adaptation", no_args_is_help=True)
@@ -153,18 +153,14 @@ def adaptation_command(
     seed: Seed = 0,
 ):
     "How recall on unseen corpora grows with unlabelled recordings of a source: 0, 1, 3 ... 50."
-    from emotion_ser.core import record
     from emotion_ser.protocols import EvaluationConfig
-    from emotion_ser.runs import options, settings_record
     from emotion_ser.sources import run_adaptation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, head="robust", layers=layers, pooling=pooling, front=front,
         channels=channels, map=map, emotions=emotions, seed=seed)
     table = run_adaptation(config, out, draws=draws, report=print_status, progress=on_terminal())
-    asked = settings_record(dict(corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front,
-                                 channels=channels, draws=draws, map=map, emotions=emotions, seed=seed))
-    record(table, out / "adaptation.csv", command=f"emotion_ser adaptation {options(asked)}", **asked)
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
-    print_rows("unseen corpus", "adapted to each", "recordings", *counts, rows=adaptation_lines(table))
-    print_result("UAR (%) on the other recordings, by how many unlabelled ones of the source were at hand")
-    print_result(f"written: {out}/adaptation.csv, adaptation.json, adaptation.png")
+    print_rows("corpus", "source", "draws", *counts, rows=adaptation_lines(table))
+    print_result("UAR (%) on the other recordings of an unseen corpus, by how many unlabelled ones of the source "
+                 "(a speaker, the corpus) it was adapted to")
+    print_result(f"written: {out}/adaptation.csv, metrics.json, adaptation.png")

@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from emotion_ser.core import silent
 from emotion_ser.corpora import imitate_corpus
@@ -18,9 +20,14 @@ from emotion_ser.testing import tiny_checkpoint
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; some tests interrupt what they start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+PATIENCE_S = 1800  # what takes longer hangs; a loaded machine alone fails no test
+for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_server_request_timeout_seconds"): os.environ.setdefault(f"RAY_{wait}", str(PATIENCE_S))
+os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
 
 
-def run(*command, cwd=None, check=False, timeout=600, **env):
+def run(*command, cwd=None, check=False, timeout=PATIENCE_S, **env):
     "Run a command and return it with its stdout and stderr as text"
     done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
     assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -30,6 +37,26 @@ def run(*command, cwd=None, check=False, timeout=600, **env):
 def emotion_ser(*args, **kwargs):
     "Run the command line in a process of its own"
     return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
+
+
+def signalled(*args, at, number=signal.SIGINT, **env):
+    """Run the command line; it sends itself a signal at a point that no clock decides, the last of those in `at`, each an event, a pattern, and how often (see signals/sitecustomize.py).
+    `import` and `open` are signalled before they are done, `os.rename` (also of `os.replace`) when it is; `exit` and `end` are Python's own"""
+    steps = [(*step, *("*", 1)[len(step) - 1:]) for step in at]
+    path = os.pathsep.join(filter(None, [str(ROOT / "tests/signals"), os.environ.get("PYTHONPATH")]))
+    return emotion_ser(*args, PYTHONPATH=path, SIGNAL_AT=json.dumps([number, *steps]), **env)
+
+
+@contextmanager
+def at_most(seconds=PATIENCE_S):
+    "TimeoutError after so long (in the main thread)"
+    def late(*args): raise TimeoutError(f"not done after {seconds} s")
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try: yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def fails(done, *words, status=1):

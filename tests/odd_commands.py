@@ -18,6 +18,7 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
+from conftest import at_most
 from odd_files import KINDS, Kind, voice
 
 ROOT = Path(__file__).parent.parent
@@ -40,18 +41,6 @@ class Outcome:
 
 
 # ---------------------------------------------------------------- the functions, in this process
-
-@contextmanager
-def at_most(seconds):
-    "TimeoutError after so long (in the main thread)"
-    def late(*args): raise TimeoutError(f"not done after {seconds} s")
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try: yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
 
 @contextmanager
 def nobody(path):
@@ -128,7 +117,7 @@ FUNCTIONS = dict(load_waveform=by_load_waveform, read_audio=by_read_audio, open_
                  predict_file=by_predict_file, predict_bytes=by_predict_bytes, app=by_app)
 
 
-def ask(name, path, seconds=30):
+def ask(name, path, seconds=300):
     "What one of `FUNCTIONS` makes of a file"
     from emotion_ser.audio import AudioError
     started = time.perf_counter()

@@ -1,13 +1,11 @@
 """The command as a user runs it: results, repeatability, interruption, and every failure in one line."""
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import emotion_ser, fails, metrics, shards
+from conftest import emotion_ser, fails, metrics, shards, signalled
 
 from emotion_ser.synthetic import make_sample_corpus
 
@@ -49,11 +47,8 @@ def test_the_doubled_archive_gives_the_same_metrics(small, tmp_path):
 
 def test_a_killed_run_resumes(tmp_path, own_cache):
     corpus = make_sample_corpus(tmp_path / "corpus", seed=3)
-    command = [sys.executable, "-m", "emotion_ser", "study", "--corpus", str(corpus), "--out"]
-    victim = subprocess.Popen([*command, str(tmp_path / "A")], stderr=subprocess.DEVNULL, start_new_session=True)
-    while not shards(own_cache) and victim.poll() is None: time.sleep(0.05)
-    os.killpg(victim.pid, signal.SIGKILL)
-    assert victim.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    killed = signalled("study", "--corpus", corpus, "--out", tmp_path / "A", number=signal.SIGKILL, at=[("os.rename", "*.parquet")])
+    assert killed.returncode == -signal.SIGKILL and len(shards(own_cache)) == 1
     kept = {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}
     emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
     assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}.items()  # what was there was used, not made again

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pages
 import pytest
-from conftest import ROOT, offline, run
+from conftest import PATIENCE_S, ROOT, offline, run
 
 from emotion_ser.core import read_run
 
@@ -51,8 +51,9 @@ def site(html):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=html))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE_S)
         page = browser.new_page(viewport=dict(width=1400, height=1000))
+        page.set_default_timeout(1000 * PATIENCE_S)
         site = SimpleNamespace(page=page, base=f"http://127.0.0.1:{server.server_port}/", complaints=[])
         page.on("pageerror", lambda error: site.complaints.append(f"{page.url}: {error}"))
         page.on("console", lambda line: line.type == "error" and site.complaints.append(f"{page.url}: {line.text}"))
@@ -172,7 +173,7 @@ def test_players_play_and_widgets_stand(site):
       while (!player.currentTime) await new Promise(done => setTimeout(done, 50));
       return player.duration }""") > 0
     site.page.goto(site.base + "01_preprocess.html")
-    site.page.wait_for_selector(".jupyter-widgets select", timeout=30_000)
+    site.page.wait_for_selector(".jupyter-widgets select")
     assert site.complaints == []
 
 

@@ -7,21 +7,20 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
-import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
-from conftest import emotion_ser, fails
+from conftest import at_most, emotion_ser, fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,24 +41,32 @@ APART = multiprocessing.get_context("forkserver")  # torch and transformers are 
 APART.set_forkserver_preload(["emotion_ser.store", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
 
 
-def frozen(tiny, pause=0.0):
-    "The encoder of a folder; it notes the clips it is given and takes `pause` seconds more for each"
+def frozen(tiny, store=None):
+    "The encoder of a folder; it notes the clips it is given. Its first process to have one when there is a shard in `store` gets a SIGKILL, and killed beside it says how many there were"
     class Noting(Encoder):
         encoded = []
 
         def layer_stats(self, waveforms):
             self.encoded.append(len(waveforms))
-            time.sleep(pause)
+            there = [shard for shard in store.rglob("*.parquet") if not shard.parent.name.startswith(".")] if store else []
+            if there:
+                with suppress(FileExistsError), open(store.parent / "killed", "x") as note:
+                    note.write(str(len(there)))
+                    note.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
             return super().layer_stats(waveforms)
     return Noting.from_pretrained(tiny, "all", "mean+std+speech", device="cpu")
 
 
 class Halting(io.FileIO):
-    "A file that takes long over its second half"
+    "A file, the last of `left`, in the midst of which the process gets a SIGKILL"
+    left = 0
+
     def write(self, data):
+        Halting.left -= 1
+        if Halting.left: return super().write(data)
         super().write(data[:len(data) // 2])
-        time.sleep(10)
-        return super().write(data[len(data) // 2:])
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Quota(io.FileIO):
@@ -75,15 +82,30 @@ class Quota(io.FileIO):
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # Ray's own
 
 
-def often(): return partial(store.fill_store, every=0.1)
+def by_count(encoder, clips):
+    "What `store` needs so that a shard holds so many clips, however fast the machine is"
+    return dict(SHARD_BYTES=4 * clips * encoder.width * (encoder.top + 1) * len(encoder.statistics) - 1, fill_store=partial(store.fill_store, every=float("inf")))
 
 
-def apart(talk, manifest, tiny, cache, pause=0.0, halting=False):
-    "What a process of its own does: load, say so, wait for the word, embed, send what came out"
-    encoder, store.fill_store = frozen(tiny, pause), often()
-    if halting: store.open = Halting
-    talk.send("ready")
-    talk.recv()
+def apart(talk, manifest, tiny, cache, clips, whole=0, half=0):
+    "What a process of its own does: load, look into the store, say so, wait for the word, embed, send what came out. It gets a SIGKILL when it has `whole` shards, or half of shard `half`"
+    encoder, written, known = frozen(tiny), [], store.stored_contents
+    for name, value in by_count(encoder, clips).items(): setattr(store, name, value)
+
+    def put(*what):
+        put_bytes(*what)
+        written.append(what[1])
+        if len(written) == whole: os.kill(os.getpid(), signal.SIGKILL)
+
+    def look(*what):
+        store.stored_contents = known
+        found = known(*what)
+        talk.send("looked")
+        talk.recv()
+        return found
+
+    put_bytes, store.put_bytes, store.stored_contents = store.put_bytes, put, look
+    if half: Halting.left, store.open = half, Halting
     vectors = embed_corpus(manifest, encoder, cache, progress=False, workers=2).vectors
     talk.send((hashlib.sha256(vectors.tobytes()).hexdigest(), len(encoder.encoded)))
 
@@ -129,18 +151,15 @@ def same(one, other):
 def test_killed_ten_times_it_gives_the_same(manifest, tiny, alone, tmp_path):
     moments, cache = random.Random(0), tmp_path / "store"
     for k in range(10):
-        whole, half = shards(cache), halves(cache)
-        process, talk = start(manifest, tiny, cache, 0.05, k % 2 == 1)
+        whole, half, n = shards(cache), halves(cache), moments.randint(1, 3)
+        process, talk = start(manifest, tiny, cache, 4, *((0, n) if k % 2 else (n,)))  # every other one dies while it writes
         talk.recv()
         talk.send("go")
-        while k % 2 and halves(cache) <= half and process.is_alive(): time.sleep(0.005)  # every other one dies while it writes
-        time.sleep(moments.uniform(0, 0.2) if k % 2 else moments.uniform(0.1, 1))
-        process.kill()
         process.join()
-        assert process.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
-        assert whole.items() <= shards(cache).items() and len(kept(cache)) < len(manifest)
+        assert process.exitcode == -signal.SIGKILL, "the run ended before it was killed"
+        assert whole.items() <= shards(cache).items() and len(shards(cache)) - len(whole) == n - k % 2 and len(halves(cache)) - len(half) == k % 2
     whole, half, had = shards(cache), halves(cache), kept(cache)
-    assert len(whole) >= 5 and len(half) >= 5 and all(left.stat().st_size for left in half)
+    assert all(left.stat().st_size for left in half) and len(had) == 4 * len(whole) < len(manifest)
     for left in (old := sorted(half)[::2]): os.utime(left.parent, (0, 0))
     again = embed_corpus(manifest, encoder := frozen(tiny), cache, progress=False)
     assert same(again, alone) and len(encoder.encoded) == len(manifest) - len(had)
@@ -148,7 +167,7 @@ def test_killed_ten_times_it_gives_the_same(manifest, tiny, alone, tmp_path):
 
 
 def test_two_processes_share_a_cache(manifest, tiny, alone, tmp_path):
-    both = [start(manifest, tiny, tmp_path / "store") for _ in range(2)]
+    both = [start(manifest, tiny, tmp_path / "store", clips) for clips in (4, 7)]
     for _, talk in both: talk.recv()
     for _, talk in both: talk.send("go")
     answers = [talk.recv() for _, talk in both]
@@ -163,7 +182,7 @@ def test_a_full_disk_is_reported_and_spoils_nothing(small, manifest, tiny, alone
     def mount(*options): return subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)], capture_output=True).returncode == 0
     (disk := tmp_path / "disk").mkdir()
     mounted = os.geteuid() == 0 and mount("size=400k")
-    monkeypatch.setattr(store, "fill_store", often())
+    for name, value in by_count(frozen(tiny), 4).items(): monkeypatch.setattr(store, name, value)
     try:
         if not mounted: monkeypatch.setattr(store, "open", Quota, raising=False)
         with pytest.raises(StoreError, match=r"disk/.*: No space left on device; .* could not be kept, all before them are: make room, or name another place"):
@@ -181,48 +200,36 @@ def test_a_full_disk_is_reported_and_spoils_nothing(small, manifest, tiny, alone
 
 @pytest.fixture(scope="module")
 def ray():
-    "Ray on this machine, started once"
+    "Ray on this machine, started once, however long it takes: Ray itself gives up when a process of its own needs more than 15 s to name its ports, so they are named beforehand"
     ray = pytest.importorskip("ray", reason="Ray is an extra: emotion_ser[ray]")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    from ray import _raylet
+    from ray._private import services
+    start, order = services.start_raylet, list(signature(services.start_raylet).parameters)
+
+    def start_raylet(*args, **options):
+        given = dict(zip(order, args))
+        for name in ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD_AGENT_LISTEN_PORT_NAME"):
+            _raylet.persist_port(given["session_dir"], given["node_id"], getattr(_raylet, name), -1)  # not in use
+        with socket.create_server(("127.0.0.1", 0)) as free: return start(*args, **options | dict(runtime_env_agent_port=free.getsockname()[1]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(_raylet, "persist_port"): patch.setattr(services, "start_raylet", start_raylet)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 
 
 @pytest.fixture
 def patience():
-    "What hangs fails after five minutes"
-    def late(*_): raise TimeoutError("Ray gave no answer for five minutes")
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(300)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def a_worker_killed(cache):
-    "Meanwhile one of our Ray's workers gets a SIGKILL, once there is a shard; yields how many there were then"
-    killed, over = [], threading.Event()
-
-    def hunt():
-        while not killed and not over.wait(0.01):
-            for process in psutil.Process().children(recursive=True) if (found := len(shards(cache))) else []:
-                with suppress(psutil.Error):
-                    if not killed and "ray::MapWorker" in "".join(process.cmdline()):
-                        process.kill()
-                        killed.append(found)
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
-    try: yield killed
-    finally: over.set(); hunter.join()
+    "What hangs fails"
+    with at_most(): yield
 
 
 def test_ray_gives_the_same_bits(manifest, tiny, alone, ray, patience, tmp_path):
     by_ray = partial(embed_corpus, manifest[:200], engine=ray_engine(), workers=2, progress=False)
-    with a_worker_killed(tmp_path / "store") as killed:
-        assert np.array_equal(by_ray(frozen(tiny, 0.05), tmp_path / "store").vectors, alone.vectors[:200])
+    assert np.array_equal(by_ray(frozen(tiny, tmp_path / "store"), tmp_path / "store").vectors, alone.vectors[:200])
     whole = shards(tmp_path / "store")
-    assert killed and killed[0] < len(whole) - 2, "no worker died in the middle"
+    assert 0 < int((tmp_path / "killed").read_text()) < len(whole) - 2, "no worker died in the middle"
     assert np.array_equal(by_ray(frozen(tiny), tmp_path / "store").vectors, alone.vectors[:200]) and shards(tmp_path / "store") == whole
 
 
@@ -323,11 +330,12 @@ def test_a_recording_that_changed_spoils_its_stretches(manifest, tmp_path):
 
 def test_a_long_recording_is_not_hashed_for_each_stretch(manifest, tmp_path, monkeypatch):
     (rows, _), hashed, encoder = stretches(tmp_path, manifest), [], AcousticEncoder()
-    real, now = clips.content_hash, time.time
+    real, written = clips.content_hash, (tmp_path / "dialogue.wav").stat().st_ctime
+    monkeypatch.setattr(clips.time, "time", lambda: written + 1)
     monkeypatch.setattr(clips, "content_hash", lambda file: hashed.append(file.name) or real(file))
     embed_corpus(rows[:4], encoder, tmp_path / "store", progress=False)
     assert len(hashed) == 4  # just written: who knows what else happens to it
-    monkeypatch.setattr(clips.time, "time", lambda: now() + 60)
+    monkeypatch.setattr(clips.time, "time", lambda: written + 60)
     embed_corpus(rows, encoder, tmp_path / "store", progress=False, workers=1)
     assert len(hashed) == 5
 

@@ -3,16 +3,14 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import emotion_ser, fails, shards
+from conftest import emotion_ser, fails, shards, signalled
 
 from emotion_ser.classifier import Prediction
 from emotion_ser.core import printable, read_table
@@ -133,37 +131,40 @@ def test_a_foreign_drawing_backend(small, tmp_path):
     assert "could not be drawn" not in done.stderr and len(list((tmp_path / "run").glob("*.png"))) == 2
 
 
-def interrupt(*args, when, **env):
-    "Run the command and send it Ctrl-C as soon as `when` is true of it; the status and what it printed"
-    run = subprocess.Popen([sys.executable, "-m", "emotion_ser", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           start_new_session=True, env={**os.environ, **env})
-    started = time.monotonic()
-    while run.poll() is None and not when(time.monotonic() - started): time.sleep(0.02)
-    assert run.poll() is None, "it ended before it could be interrupted"
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
-    return run.returncode, out, err
+SHARD_THERE, SHARD_BEGUN = ("os.rename", "*.parquet"), ("open", "*/.writing-*/*.parquet")
 
 
-@pytest.mark.parametrize("command", [("study",), ("evaluate", "--protocol", "actor-kfold", "--out", "OUT"), ("train", "--out", "OUT"), ("embed", "CORPUS", "--out", "OUT")])
-def test_ctrl_c_goes_on_where_it_was(small, tmp_path, own_cache, command):
-    args = [{"OUT": tmp_path / "out", "CORPUS": small}.get(a, a) for a in command] + ([] if command[0] == "embed" else ["--corpus", small])
-    status, _, err = interrupt(*args, when=lambda s: shards(tmp_path))
-    assert status == 130 and err.splitlines()[-1] == "interrupted; the same command goes on where it was" and "Traceback" not in err
-    assert shards(tmp_path) and not list(tmp_path.rglob(".writing*"))
+STUDY, EMBED = ("study", "--corpus", "CORPUS"), ("embed", "CORPUS", "--out", "OUT")
+EVALUATE, TRAIN = ("evaluate", "--corpus", "CORPUS", "--protocol", "actor-kfold", "--out", "OUT"), ("train", "--corpus", "CORPUS", "--out", "OUT")
 
 
-@pytest.mark.parametrize("seconds", [0.6, 1.2, 2.0, 3.0])
-def test_ctrl_c_while_it_is_still_loading(small, seconds):
-    status, _, err = interrupt("study", "--corpus", small, "--recipe", "baseline", when=lambda s: s > seconds)
-    assert status == 130 and err.splitlines()[-1].startswith("interrupted") and "Traceback" not in err
+@pytest.mark.parametrize("command, point", [(STUDY, SHARD_THERE), (EVALUATE, SHARD_THERE), (TRAIN, SHARD_THERE), (EMBED, SHARD_THERE), (EMBED, SHARD_BEGUN)])
+def test_ctrl_c_goes_on_where_it_was(small, tmp_path, own_cache, command, point):
+    done = signalled(*({"OUT": tmp_path / "out", "CORPUS": small}.get(word, word) for word in command), at=[point])
+    assert done.returncode == 130 and done.stderr.splitlines()[-1] == "interrupted; the same command goes on where it was" and "Traceback" not in done.stderr
+    assert bool(shards(tmp_path)) == (point == SHARD_THERE) and not list(tmp_path.rglob(".writing*"))
+
+
+@pytest.mark.parametrize("module", ["emotion_ser.cli", "typer.main", "numpy", "pandas", "numpy.random", "scipy.special", "torch", "torch.nn", "torch.library", "sklearn", "matplotlib.pyplot"])
+def test_ctrl_c_while_it_is_still_loading(small, tmp_path, module):
+    done = signalled("study", "--corpus", small, "--emotions", "happy,sad", "--recipe", "baseline", "--out", tmp_path / "out", at=[("import", module)])
+    assert done.returncode == 130 and done.stderr.splitlines()[-1].startswith("interrupted") and "Traceback" not in done.stderr
 
 
 def test_ctrl_c_in_predict(small, tmp_path):
     "What was printed stands; with --out there is nothing, not even half of it"
-    status, out, err = interrupt("predict", *[small] * 1, "--format", "jsonl", "--out", tmp_path / "rows", when=lambda s: list(tmp_path.glob(".writing*/rows")))
-    assert (status, out) == (130, "") and "interrupted; what was printed stands" in err and "begins anew" in err
+    done = signalled("predict", small, "--format", "jsonl", "--out", tmp_path / "rows", at=[("open", "*/.writing-*/rows"), ("open", "*.wav", 20)])
+    assert (done.returncode, done.stdout) == (130, "") and "interrupted; what was printed stands" in done.stderr and "begins anew" in done.stderr
     assert not (tmp_path / "rows").exists() and not list(tmp_path.glob(".writing*"))
+
+
+@pytest.mark.parametrize("point", ["exit", "end"])
+@pytest.mark.parametrize("command, status, last", [(("version",), 0, ""), (("compare", "nowhere", "nowhere"), 1, "error: nowhere")])
+def test_ctrl_c_after_the_end_changes_nothing(command, status, last, point):
+    "A finished command keeps its status while Python ends"
+    done = signalled(*command, at=[(point,)])
+    assert done.returncode == status and "".join(done.stderr.splitlines()[-1:]).startswith(last) and "KeyboardInterrupt" not in done.stderr
+    assert bool(done.stdout) == (not status)
 
 
 def test_a_command_alone_shows_its_help():
