@@ -86,10 +86,10 @@ def test_figures_of_a_label_called_none(odd, tmp_path):
 def test_one_writer_for_the_header_and_the_rows():
     "A hundred and twenty labels, one with a comma, one with a quotation mark: every column is filled, in every form"
     p = {f"label {k}": 0.005 for k in range(118)} | {"a, b": 0.31, 'say "x"': 0.1}
-    row = prediction_row("x.wav", Prediction("a, b", 0.31, False, p, 3.0, 0.5))
+    row = prediction_row("x.wav", Prediction("a, b", 0.31, False, p, 3.0, 0.5, why="not sure enough"))
     above, line = row_writer("csv", list(p))
     header, cells = csv.reader([*above, line(row)])
-    assert len(header) == len(cells) == 8 + len(p) and dict(zip(header, cells))["p_a, b"] == "0.31" and "" not in cells[:-1]
+    assert len(header) == len(cells) == 9 + len(p) and dict(zip(header, cells))["p_a, b"] == "0.31" and "" not in cells[:-1]
     _, line = row_writer("jsonl", list(p))
     assert json.loads(line(row))["probabilities"].keys() == p.keys()
 
