@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_SPEECH_SHARE', 'WHOLE_CLIP_S', 'Prediction', 'check_fit', 'check_numbers', 'EmotionClassifier', 'Later',
            'to_prediction', 'to_waveform', 'window_row', 'stream', 'timeline_table', 'mean_of_windows',
-           'bundled_models', 'find_model', 'read_model_info', 'encoder_of', 'echo_sound', 'echo_of', 'check_echo',
-           'plot_timeline']
+           'bundled_models', 'find_model', 'read_model_info', 'encoder_of', 'echo_of', 'check_echo', 'plot_timeline']
 
 # %% ../nbs/14_classifier.ipynb #imports-classifier
 import tempfile, torch
@@ -34,6 +33,7 @@ from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
 from .robust import RobustHead, load_any_head
 from .familiar import (
     FAMILIAR_FILE, Familiarity, NOTHING_SAID, UNSURE, load_familiarity, save_familiarity, windows_that_count)
+from .sounds import echo_sound
 from .windows import WINDOW_HOP_S, WINDOW_S, Window, cut_windows, utterance
 from .card import ModelInfo, THRESHOLD, info_record, model_card, read_info
 
@@ -333,14 +333,6 @@ def encoder_of(
     except EncoderError as error:
         raise EncoderError(f"{error}; or give the folder of {info.encoder}: "
                            "encoder=..., at the shell --encoder-path") from None
-
-# %% ../nbs/14_classifier.ipynb #echo_sound
-def echo_sound() -> np.ndarray:  # [16000] float32
-    "One second of a gliding, trembling buzz at 16 kHz"
-    t = np.arange(SAMPLING_RATE) / SAMPLING_RATE
-    phase = 2 * np.pi * (120 * t + 60 * t**2)
-    buzz = sum(np.sin(k * phase) / k for k in range(1, 12))
-    return (buzz * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * t))).astype(np.float32)
 
 # %% ../nbs/14_classifier.ipynb #_echo
 def echo_of(classifier: EmotionClassifier) -> list[float]:  # [n_labels] centred log-probabilities

@@ -60,8 +60,8 @@ class Familiarity:
     mean: np.ndarray  # [size], of what was learned from
     deviation: np.ndarray  # [size]
     speech: np.ndarray  # [size]: the more of it in a standardised embedding, the more like speech
-    directions: np.ndarray  # [k, size], principal ones of standardised embeddings, in units of the deviations there
-    spreads: np.ndarray  # [k], those deviations
+    directions: np.ndarray  # [k, size], principal ones, each in units of its spread
+    spreads: np.ndarray  # [k], deviations of standardised embeddings along these
     limits: np.ndarray  # [3], of `scores`: what is above is refused
     scores: ClassVar[Callable]  # [n, size] -> [n, 3]
     reasons: ClassVar[Callable]  # [n, size] -> [n] reasons to refuse
@@ -210,8 +210,8 @@ def familiar_text(
     if not facts: return ""
     alarms = [f"{100 * share:.1f}" for share in facts["false_alarms"].values()]
     span = " to ".join(dict.fromkeys([min(alarms, key=float), max(alarms, key=float)])) if alarms else ""
-    refused = (f"Of the recordings of speakers that it had not learned from it refuses {span}%, as no speech or as "
-               "unlike anything it learned from (inner folds, one corpus beside the other). ") if alarms else ""
+    refused = (f"Of the recordings of speakers that it had not learned from it refuses {span}%, as no speech "
+               "or as unlike anything it learned from (inner folds, by corpus). ") if alarms else ""
     return (f"{refused}Of sounds in which nobody speaks, of kinds it had not learned from, "
             f"it trusts {100 * facts['no_speech_trusted']:.1f}%.\n\n")
 
@@ -243,7 +243,8 @@ def familiar_problem(
 ) -> str:  # empty if there is none
     "What is wrong with tensors that should be checks"
     k = len(kept["spreads"]) if "spreads" in kept and kept["spreads"].ndim else 0
-    shapes = dict(mean=(size,), deviation=(size,), speech=(size,), directions=(k, size), spreads=(k,), limits=(3,))
+    shapes: dict[str, tuple] = dict.fromkeys(("mean", "deviation", "speech"), (size,))
+    shapes |= dict(directions=(k, size), spreads=(k,), limits=(3,))
     if kept.keys() != shapes.keys(): return f"does not hold {', '.join(shapes)}"
     for name, shape in shapes.items():
         tensor = kept[name]
@@ -305,20 +306,21 @@ def trusted_sounds(
 # %% ../nbs/05e_familiar.ipynb #with-familiarity
 def with_familiarity(
     classifier,  # an `EmotionClassifier`
-    vectors: Sequence[np.ndarray],  # each [n, size]: what its head reads of all clips, then of each set of copies
+    vectors: Sequence[np.ndarray],  # each [n, size]: what its head reads, of clips and of their copies
     manifest: pd.DataFrame,
     split: Split,  # its `train` was learned from
     report=print,  # called with what is found
     recipe: FamiliarRecipe = FAMILIAR,
 ):  # another; the first is not touched
     "A classifier that knows what it learned from"
-    heard = no_speech_sounds(learned=True, each=recipe.each)
-    sounds = np.stack([classifier.encoder(wave) for _, wave in heard])
+    taught = no_speech_sounds(learned=True, each=recipe.each)
+    sounds = np.stack([classifier.encoder(wave) for _, wave in taught])
     corpora = manifest.corpus.to_numpy().astype(str)
     checks = fit_familiarity(vectors, corpora, inner_folds(manifest, split), sounds, recipe)
     alarms = speaker_alarms(checks, vectors, manifest, split, sounds, recipe)
     knowing = replace(classifier, familiar=checks)
     trusted = trusted_sounds(knowing)
-    facts = dict(false_alarms=alarms, no_speech_trusted=float(np.mean([*trusted.values()])), no_speech=trusted)
+    share = float(np.mean([*trusted.values()]))
+    facts = dict(false_alarms=alarms, no_speech_trusted=share, no_speech=trusted)
     report(familiar_text(facts).strip())
     return replace(knowing, info=replace(classifier.info, familiar=facts))

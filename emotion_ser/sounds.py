@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STRING', 'SCALE', 'LEARNED', 'KEPT', 'NO_SPEECH', 'sine', 'note', 'scatter', 'on_off', 'dtmf', 'ringing', 'siren',
            'modem', 'chords', 'tune', 'organ', 'drums', 'bark', 'birds', 'meow', 'crickets', 'hum', 'engine', 'hoover',
-           'fading', 'wind', 'knocks', 'hiss', 'sweep', 'NoSpeech']
+           'fading', 'wind', 'knocks', 'hiss', 'sweep', 'NoSpeech', 'echo_sound']
 
 # %% ../nbs/01g_sounds.ipynb #imports-sounds
 from collections.abc import Callable
@@ -324,3 +324,11 @@ class NoSpeech:
 # %% ../nbs/01g_sounds.ipynb #NO_SPEECH
 NO_SPEECH = {name: NoSpeech(make, learned=True) for name, make in LEARNED.items()}
 NO_SPEECH |= {name: NoSpeech(make, learned=False) for name, make in KEPT.items()}
+
+# %% ../nbs/01g_sounds.ipynb #echo_sound
+def echo_sound() -> np.ndarray:  # [16000] float32
+    "One second of a gliding, trembling buzz at 16 kHz"
+    t = np.arange(SAMPLING_RATE) / SAMPLING_RATE
+    phase = 2 * np.pi * (120 * t + 60 * t**2)
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 12))
+    return (buzz * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * t))).astype(np.float32)
