@@ -8,7 +8,7 @@ __all__ = ['AS_RECORDED', 'WORKERS', 'of_speakers', 'with_known_labels', 'learne
            'model_digest', 'run_key', 'kept_answers', 'ask_all']
 
 # %% ../nbs/15b_answers.ipynb #imports-answers
-import hashlib, json, os
+import hashlib, json, os, torch
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -169,16 +169,16 @@ def answer_row(
     labels: list[str],  # of the corpus
     about: dict,  # what is known of the sound
     make: Callable,  # -> [n_samples] float32 at 16 kHz
-) -> dict:  # also label, prediction, confidence, trusted, error, p_<label> ...
+) -> dict:  # also label, prediction, confidence, trusted, why, error, p_<label> ...
     "What a classifier answers to a sound"
     p = {f"p_{label}": np.nan for label in classifier.labels}
-    row = dict(about, label=None, prediction=None, confidence=np.nan, trusted=False, error=None, **p)
+    row = dict(about, label=None, prediction=None, confidence=np.nan, trusted=False, why="", error=None, **p)
     try: answer = classifier.predict((make(), SAMPLING_RATE))
     except Exception as error: return row | dict(error=" ".join(str(as_audio_error(about["nuisance"], error)).split()))
     p = {f"p_{label}": round(p, 6) for label, p in answer.probabilities.items()}
     among = max(labels, key=answer.probabilities.__getitem__)
     return row | dict(label=answer.label, prediction=among, confidence=round(answer.confidence, 6),
-                      trusted=answer.trusted, **p)
+                      trusted=answer.trusted, why=answer.why, **p)
 
 # %% ../nbs/15b_answers.ipynb #questions
 def questions(
@@ -221,7 +221,9 @@ def model_digest(classifier: EmotionClassifier) -> str:
     "A hash of all that an answer of a classifier depends on"
     e, about = classifier.encoder, info_record(classifier.info)
     facts = [e.fingerprint, e.layers, e.pooling, classifier.temperature, classifier.threshold, about]
-    return tensor_digest(classifier.head.state_dict(), dict(facts=json.dumps(facts, default=str)))
+    checks = vars(classifier.familiar) if classifier.familiar else {}
+    tensors = {f"familiar.{name}": torch.as_tensor(array) for name, array in checks.items()}
+    return tensor_digest(classifier.head.state_dict() | tensors, dict(facts=json.dumps(facts, default=str)))
 
 
 def run_key(

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -142,12 +142,25 @@ def test_a_long_sample_has_a_timeline(page):
     assert "windows with speech" in page.inner_text(".answer")
 
 
-def test_whoever_chooses_again_gets_the_new_answer(page):
-    page.select_option("select", label=page.query_selector_all("option")[-1].inner_text())
-    with page.expect_event("requestfailed"): page.select_option("select", index=2)  # the first is given up, and gets no answer any more
+def test_whoever_chooses_again_gets_the_new_answer(browser, server, monkeypatch):
+    "The first answer is there when its question has been given up, and before the second"
+    begun, go, show = Event(), Event(), app_server.show
+    def late(*args):
+        if not begun.is_set():
+            begun.set()
+            go.wait(PATIENCE_S)
+        return show(*args)
+    monkeypatch.setattr(app_server, "show", late)
+    page = new_page(browser)
+    page.goto(f"http://127.0.0.1:{server.server_port}")
+    page.select_option("select", index=3)
+    assert begun.wait(PATIENCE_S)
+    with page.expect_event("requestfailed"): page.select_option("select", index=2)
+    go.set()
     chosen = page.evaluate("document.querySelector('select').selectedOptions[0].innerText")
     page.wait_for_selector(f".name:text-is('{chosen}')")
     assert page.inner_text(".name") == chosen
+    page.close()
 
 
 def test_an_upload_is_answered(page, small):

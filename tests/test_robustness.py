@@ -15,6 +15,7 @@ from emotion_ser.answers import (
     learned_speakers,
     listed_nuisances,
     questions,
+    run_key,
     sample_clips,
     clips_for_testing,
     with_known_labels,
@@ -24,6 +25,7 @@ from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.clips import list_clips
 from emotion_ser.core import read_table, silent
 from emotion_ser.corpus import CorpusError
+from emotion_ser.familiar import Familiarity
 from emotion_ser.measure import group_lines, robustness_rows
 from emotion_ser.nuisances import NUISANCES
 from emotion_ser.own import load_corpus
@@ -105,6 +107,15 @@ def test_it_goes_on_where_it_was_interrupted(bundled, manifest, table, tmp_path,
 def test_what_is_asked_besides_is_added(bundled, manifest, table, tmp_path):
     for names in ("dc-offset", "telephone,rain", FEW): found = ask(bundled, manifest, nuisances=names, out=tmp_path)
     assert found.equals(table)
+
+
+def test_checks_of_familiarity_belong_to_what_was_asked(bundled, manifest):
+    n, some = bundled.encoder.size, sample_clips(manifest, 3)
+    checks = [Familiarity(*(np.zeros(n, np.float32), np.ones(n, np.float32), np.zeros(n, np.float32), np.zeros((1, n), np.float32),
+                            np.ones(1, np.float32), np.full(3, limit, np.float32))) for limit in (np.inf, -1)]
+    models = [replace(bundled, familiar=checked) for checked in (None, *checks)]
+    assert len({run_key(model, some) for model in models}) == 3
+    assert not ask_all(models[2], some, [AS_RECORDED], progress=False).trusted.any()
 
 
 def test_an_unknown_nuisance_lists_them(bundled, manifest):
