@@ -133,9 +133,9 @@ def test_store_batch_and_single(small, tiny, tmp_path):
     encoder = Encoder.from_pretrained(tiny, "all", "mean+std+speech", device="cpu").set_front("speech")
     single = np.stack([encoder(load_waveform(path)) for path in corpus.path])
     stored = embed_corpus(corpus, encoder, tmp_path, progress=False)
-    np.testing.assert_array_equal(stored.vectors, single)
+    np.testing.assert_allclose(stored.vectors, single, atol=1e-5)  # threads add up in another order
     again = Encoder.from_pretrained(tiny, "all", "mean+std+speech", device="cpu").set_front("speech")
-    np.testing.assert_array_equal(embed_corpus(corpus, again, tmp_path, progress=False).vectors, single)
+    np.testing.assert_array_equal(embed_corpus(corpus, again, tmp_path, progress=False).vectors, stored.vectors)
     job = EmbeddingJob(list_clips(corpus), encoder, stored.store)
     batched = dict(encode_batches((embed_clip(clip, job, encode=False) for clip in job.clips), encoder))
     vectors = np.stack([encoder.select(batched[clip]) for clip in job.clips])
@@ -152,7 +152,7 @@ def test_onnx_and_ray_carry_it(small, tiny, tmp_path):
     assert worker.job.encoder.front == "speech"
     batch = corpus[["path", "content"]].assign(path=corpus.path.astype(str), start=np.nan, end=np.nan)
     assert not worker({name: batch[name].to_numpy() for name in batch})["broken"].any()
-    np.testing.assert_array_equal(embed_corpus(corpus, encoder, tmp_path, progress=False).vectors[0], encoder(waveform))
+    np.testing.assert_allclose(embed_corpus(corpus, encoder, tmp_path, progress=False).vectors[0], encoder(waveform), atol=1e-5)
     try: check_onnx()
     except ValueError: pytest.skip("no ONNX Runtime")
     onnx = OnnxEncoder(encoder)

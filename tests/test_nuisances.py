@@ -121,7 +121,7 @@ def test_copies_in_the_store(small, tmp_path):
     alone = embed_corpus(corpus[3:4], encoder, tmp_path / "alone", progress=False, channel=2)
     np.testing.assert_array_equal(alone.vectors[0], copies[1].vectors[3])
     wave = channel_copy(load_waveform(corpus.path[3]), corpus.content[3], 2)
-    np.testing.assert_array_equal(encoder(wave), alone.vectors[0])
+    np.testing.assert_allclose(encoder(wave), alone.vectors[0], atol=1e-5)  # threads add up in another order
     with pytest.raises(ValueError, match="give 1, 2"): embed_corpus(corpus, encoder, tmp_path, progress=False, channel=-1)
 
 
