@@ -28,7 +28,7 @@ PARTS = {  # caption in the table of contents -> whether a notebook belongs ther
     "Study and protocols": lambda name, number: 6 <= number <= 8,
     "Findings": lambda name, number: number in (9, 10, 11, 17, 18, 21),
     "The classifier": lambda name, number: 12 <= number <= 16,
-    "Scale and shell": lambda name, number: number in (20, 80, 81, 90, 91),
+    "Scale and shell": lambda name, number: number in (20, 80, 81, 82, 84, 90),
 }
 
 
@@ -58,7 +58,7 @@ class Module:
                 self.patched.setdefault(ast.unparse(node.args.args[0].annotation).strip("'"), []).append(node)
             elif not isinstance(node, ast.AugAssign): nodes.update(dict.fromkeys(names_of(node), node))  # else it was defined before
         self.symbols = {name: nodes[name] for name in self.module.__all__}
-        if self.name not in ("cli", "measure"):  # whose names are those of the functions it runs
+        if self.name not in ("cli", "measure", "shell"):  # whose names are those of the functions it runs
             for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")
 
     def cell(self, node):

@@ -6,7 +6,6 @@ import sys
 def main():
     "The command; Ctrl-C has its sentence while Python is still reading what the command needs"
     try:
-        import emotion_ser.measure  # noqa: F401  its commands join the others
         from emotion_ser.cli import main as command
         command()
     except KeyboardInterrupt:

@@ -164,7 +164,8 @@ def error_sentence(error: BaseException) -> str:
 # %% ../nbs/80_console.ipynb #INTERRUPTED
 GOES_ON = "the same command goes on where it was"
 INTERRUPTED = dict(
-    study=GOES_ON, evaluate=GOES_ON, train=GOES_ON, embed=GOES_ON,
+    study=GOES_ON, evaluate=GOES_ON, train=GOES_ON, embed=GOES_ON, robustness=GOES_ON,
+    adaptation="embeddings are kept; the same command goes on from there",
     predict="what was printed stands, and with --out nothing was written; "
             "the same command begins anew",
     download="the same command goes on where it was, or begins anew",

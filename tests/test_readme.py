@@ -9,7 +9,6 @@ import pytest
 import typer
 from conftest import ROOT
 
-import emotion_ser.measure  # noqa: F401  its commands join the others
 from emotion_ser.cli import app
 from emotion_ser.own import load_corpus
 
