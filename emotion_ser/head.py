@@ -147,14 +147,16 @@ def head_problems(
 # %% ../nbs/03_head.ipynb #load_head
 def load_head(
     folder: str | Path,  # written by `save_head`
-) -> EmotionHead:  # in evaluation mode; `.about` holds what was noted when it was saved
+    plan: Callable = plan_head,  # from a configuration to a head without numbers; raises `HeadError`
+) -> EmotionHead:  # or what `plan` plans; in evaluation mode; `.about` holds what was noted when it was saved
     "Read a head back, bit for bit. Raises `HeadError` with the first of `head_problems`"
     config, tensors, labels = read_head(folder)
     about = config.pop("about", {}) if isinstance(config, dict) else {}
-    try: problem = next(head_problems(plan_head(config), tensors, labels), None)
+    try:
+        head = plan(config).eval()
+        problem = next(head_problems(head, tensors, labels), None)
     except HeadError as error: problem = str(error)
     if problem: raise HeadError(f"{folder}: {problem}")
-    head = EmotionHead(**config).eval()
-    head.load_state_dict(tensors)
+    head.load_state_dict(tensors, assign=True)
     head.about = about
     return head

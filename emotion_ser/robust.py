@@ -12,14 +12,14 @@ import copy, torch
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from fastcore.basics import patch
 from scipy.special import softmax
 from torch import nn
 from torch.nn.functional import cross_entropy
 import numpy as np
 from .core import one_thread
-from .head import EmotionHead, HeadError, head_problems, load_head, read_head
+from .head import EmotionHead, HeadError, load_head, read_head
 from .linear import LinearHead, balanced_weights, fold_scale, standardise
 from .calibrate import fit_temperature
 
@@ -157,7 +157,7 @@ def join_networks(
              "layers.1.bias": torch.cat([layer.bias for layer in ins]),
              "layers.4.weight": torch.cat([layer.weight for layer in outs], 1) / len(networks),
              "layers.4.bias": torch.stack([layer.bias for layer in outs]).mean(0)}
-    if "mean" in first.state_dict(): parts |= dict(mean=first.mean, scale=first.scale)
+    parts |= dict(mean=first.mean, scale=first.scale)  # that of their clips, so the same in all
     wide.load_state_dict({name: part.detach().clone() for name, part in parts.items()})
     return wide.eval()
 
@@ -171,7 +171,7 @@ class RobustHead(nn.Module):
     about: dict
     parts: ClassVar[Callable]
     forward: Callable
-    predict_proba: ClassVar[Callable]
+    predict_proba: ClassVar[Callable] = EmotionHead.predict_proba
     at_source: ClassVar[Callable]
 
     def __init__(self, n_inputs, labels, hidden, robust: dict):
@@ -204,19 +204,6 @@ def forward(
     network, line = self.parts(vectors) - self.offsets[:, None]
     return (1 - self.share) * network + self.share * line
 
-# %% ../nbs/05d_robust.ipynb #robust-predict
-@patch
-def predict_proba(
-    self: RobustHead,
-    vectors: np.ndarray,  # [n, n_inputs]
-) -> np.ndarray:  # [n, n_labels] float32, each row sums to 1
-    "The probability of each label. Raises `HeadError` for embeddings of another size"
-    x, wanted = torch.as_tensor(np.asarray(vectors, np.float32)), self.config["n_inputs"]
-    if x.ndim != 2 or x.shape[1] != wanted:
-        raise HeadError(f"embeddings of shape {tuple(x.shape)} for a head that takes [n, {wanted}]")
-    self.eval()
-    with torch.inference_mode(): return self(x).softmax(dim=1).numpy()
-
 # %% ../nbs/05d_robust.ipynb #fit-parts
 @dataclass(frozen=True)
 class Parts:
@@ -231,7 +218,7 @@ class Parts:
         both = np.stack([network, x.numpy() @ self.line.weight.T + self.line.bias])
         return both - both.mean(axis=-1, keepdims=True)
 
-
+# %% ../nbs/05d_robust.ipynb #fit-parts-2
 def fit_parts(
     vectors: list[np.ndarray],  # each [n, size]: the clips as they are, then each set of copies
     targets: np.ndarray,  # [n] int, positions in `labels`, each there
@@ -244,11 +231,8 @@ def fit_parts(
     "Train both parts; each set of copies is a source of its own"
     n, x = len(vectors), np.concatenate(vectors)
     y, names = np.tile(targets, n), np.tile(corpora, n)
-    copy_of = np.repeat(range(n), len(targets))
-    own = np.unique(np.stack([np.tile(np.unique(sources, return_inverse=True)[1], n), copy_of]),
-                    axis=1, return_inverse=True)[1].ravel()
-    seeds = range(seed, seed + recipe.networks)
-    networks = [fit_network(x, y, names, labels, n, recipe, k) for k in seeds]
+    own = np.array([f"{source}, copy {k}" for k in range(n) for source in sources])
+    networks = [fit_network(x, y, names, labels, n, recipe, seed + k) for k in range(recipe.networks)]
     line = fit_line(x, y, own, names, recipe.regularisation / n)
     return Parts(join_networks(networks), line)
 
@@ -325,20 +309,11 @@ def plan_robust(
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise HeadError(f"config.json does not describe a robust head ({error})") from None
 
-
+# %% ../nbs/05d_robust.ipynb #load-any-head
 def load_any_head(
     folder: str | Path,  # written by `save_head`
 ) -> EmotionHead | RobustHead:  # in evaluation mode; `.about` holds what was noted
     "Read a head back, of either kind. Raises `HeadError`"
-    config, tensors, labels = read_head(folder)
-    if not isinstance(config, dict) or "robust" not in config: return load_head(folder)
-    about = config.pop("about", {})
-    try:
-        planned: Any = plan_robust(config)
-        problem = next(head_problems(planned, tensors, labels), None)
-    except HeadError as error: problem = str(error)
-    if problem: raise HeadError(f"{folder}: {problem}")
-    head = RobustHead(**config).eval()
-    head.load_state_dict(tensors)
-    head.about = about
-    return head
+    config, *_ = read_head(folder)
+    is_robust = isinstance(config, dict) and "robust" in config
+    return load_head(folder, plan_robust) if is_robust else load_head(folder)

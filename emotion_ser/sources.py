@@ -76,7 +76,7 @@ class Outside:
     rows: np.ndarray  # [n]
     logits: np.ndarray  # [2, n, n_labels] of the labels of the dataset
 
-
+# %% ../nbs/07c_sources.ipynb #outside-logits-2
 def outside_logits(
     dataset: Dataset,
     folds: list[Split],  # from `inner_folds`
@@ -102,7 +102,7 @@ class RobustFit:
     rows: np.ndarray  # [n_inner] of clips that inner folds left out
     inner: np.ndarray  # [n_inner, n_labels] what they answered there, on the head's scale
 
-
+# %% ../nbs/07c_sources.ipynb #fit-robust
 def fit_robust(
     dataset: Dataset,
     rows: np.ndarray,  # to learn from
@@ -123,9 +123,8 @@ def fit_robust(
     some = dataset.manifest.iloc[at]
     y = np.searchsorted(columns, dataset.targets[at])
     head = join_parts(parts, logits, y, clip_sources(some), some.corpus.to_numpy().astype(str), recipe)
-    scaled = logits[:, :len(outside.rows)] * head.scales.numpy()[:, None, None]
-    share = recipe.line_share
-    inner = softmax((1 - share) * scaled[0] + share * scaled[1], axis=1)
+    network, line = logits[:, :len(outside.rows)] * head.scales.numpy()[:, None, None]
+    inner = softmax((1 - recipe.line_share) * network + recipe.line_share * line, axis=1)
     return RobustFit(head, outside.rows, spread_labels(inner, known, dataset.labels, 0.0))
 
 # %% ../nbs/07c_sources.ipynb #RobustLearner
