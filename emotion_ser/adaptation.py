@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FEW', 'MANY', 'MOSTLY', 'parts_with_speech', 'recording_vectors', 'usable_vectors', 'movable_models', 'trained_head',
-           'offsets_by_label', 'shift_sentences', 'moved_to', 'model_digest', 'save_source', 'read_shift',
-           'load_source', 'source_path', 'find_source', 'with_source']
+           'offsets_by_label', 'shift_sentences', 'moved_to', 'head_digest', 'save_source', 'read_shift', 'load_source',
+           'source_path', 'find_source', 'with_source']
 
 # %% ../nbs/14c_adaptation.ipynb #imports-adaptation
 import json, re
@@ -155,8 +155,8 @@ def source(
     if about is None or not isinstance(self.head, RobustHead): return None
     return Shift(self.head.offsets.numpy(), float(self.head.share), **about)
 
-# %% ../nbs/14c_adaptation.ipynb #model_digest
-def model_digest(classifier: EmotionClassifier) -> str:  # 128 bits, in hexadecimal
+# %% ../nbs/14c_adaptation.ipynb #head-digest
+def head_digest(classifier: EmotionClassifier) -> str:  # 128 bits, in hexadecimal
     "By what a head is known, wherever it has moved to. Raises `HeadError` for one that cannot move"
     head = trained_head(classifier)
     return tensor_digest(head.state_dict(), dict(labels=json.dumps(head.labels)))
@@ -169,7 +169,7 @@ def save_source(
     "Keep where a classifier has moved to, in one step. Raises `HeadError` for one that has not"
     if classifier.source is None: raise HeadError("it has not moved to a source; call adapt first")
     shift = asdict(classifier.source)
-    note = dict(model=model_digest(classifier), labels=classifier.labels, **shift)
+    note = dict(model=head_digest(classifier), labels=classifier.labels, **shift)
     note["offsets"] = shift["offsets"].tolist()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return write_file(path, lambda place: place.write_text(json.dumps(note, indent=1) + "\n"))
@@ -194,7 +194,7 @@ def load_source(
     path: str | Path,  # from `save_source`
 ) -> EmotionClassifier:  # another; the first is not touched
     "A classifier at a source that was kept. Raises `HeadError`, also for a source of another model"
-    digest = model_digest(classifier)
+    digest = head_digest(classifier)
     try: note = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise HeadError(f"{path}: no source can be read ({error})") from None

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AS_RECORDED', 'WORKERS', 'of_speakers', 'with_known_labels', 'learned_speakers', 'clips_for_testing', 'sample_clips',
            'decodable', 'listed_nuisances', 'seeded', 'altered_clip', 'answer_row', 'questions', 'answers_to',
-           'model_digest', 'run_key', 'kept_answers', 'ask_all']
+           'classifier_digest', 'run_key', 'kept_answers', 'ask_all']
 
 # %% ../nbs/15b_answers.ipynb #imports-answers
 import hashlib, json, os, torch
@@ -152,7 +152,7 @@ def seeded(*parts) -> np.random.Generator:
     digest = hashlib.blake2b(json.dumps(list(map(str, parts))).encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
-
+# %% ../nbs/15b_answers.ipynb #altered-clip-2
 def altered_clip(
     clip: Clip,
     name: str,  # one of `NUISANCES`, or `AS_RECORDED`
@@ -217,7 +217,7 @@ def answers_to(
         with closing(map_ahead(pool, ask, asked, view=2 * workers)) as rows: yield from rows
 
 # %% ../nbs/15b_answers.ipynb #run-key
-def model_digest(classifier: EmotionClassifier) -> str:
+def classifier_digest(classifier: EmotionClassifier) -> str:
     "A hash of all that an answer of a classifier depends on"
     e, about = classifier.encoder, info_record(classifier.info)
     facts = [e.fingerprint, e.layers, e.pooling, classifier.temperature, classifier.threshold, about]
@@ -225,7 +225,7 @@ def model_digest(classifier: EmotionClassifier) -> str:
     tensors = {f"familiar.{name}": torch.as_tensor(array) for name, array in checks.items()}
     return tensor_digest(classifier.head.state_dict() | tensors, dict(facts=json.dumps(facts, default=str)))
 
-
+# %% ../nbs/15b_answers.ipynb #run-key-2
 def run_key(
     classifier: EmotionClassifier,
     clips: pd.DataFrame,  # a manifest
@@ -233,7 +233,7 @@ def run_key(
 ) -> str:
     "What answers must share to belong together"
     asked = [*zip(clips.content, clips.emotion), versions()["emotion_ser"], *settings]
-    digest = hashlib.blake2b(json.dumps([model_digest(classifier), asked]).encode(), digest_size=8)
+    digest = hashlib.blake2b(json.dumps([classifier_digest(classifier), asked]).encode(), digest_size=8)
     return "k" + digest.hexdigest()
 
 # %% ../nbs/15b_answers.ipynb #kept-answers

@@ -22,7 +22,7 @@ from .evaluate import interval_groups, t_interval
 from .runs import corpus_digest, output_folder
 from .classifier import EmotionClassifier
 from .answers import (
-    AS_RECORDED, ask_all, decodable, learned_speakers, kept_answers, listed_nuisances, model_digest,
+    AS_RECORDED, ask_all, decodable, learned_speakers, kept_answers, listed_nuisances, classifier_digest,
     run_key, sample_clips)
 
 # %% ../nbs/15b_robustness.ipynb #answer-figures
@@ -54,7 +54,7 @@ def figures_without(
     if len(without) < 2: return answer_figures(*columns), np.full((1, 4), np.nan)
     return answer_figures(*columns), np.array([answer_figures(*left) for left in without])
 
-
+# %% ../nbs/15b_robustness.ipynb #loss-of
 def loss_of(
     first: tuple,  # from `figures_without`, as recorded
     second: tuple,  # the same, of what happened to them
@@ -73,7 +73,7 @@ def nuisance_group(name: str) -> str:  # one of `NUISANCES` or of `NO_SPEECH`, o
     nuisance = NUISANCES[name]
     return nuisance.group or ("noticed" if nuisance.noticed else "unnoticed")
 
-
+# %% ../nbs/15b_robustness.ipynb #table-row-2
 def table_row(
     name: str,  # see `nuisance_group`
     answers: pd.DataFrame,  # to it
@@ -161,7 +161,7 @@ def plot_trust(
     ax.scatter(100 * rows.right_when_trusted, lines, s=22, c=colours)
     ax.set(xlabel="open: trusted (%); filled: right when trusted (%)", xlim=(-2, 102))
 
-
+# %% ../nbs/15b_robustness.ipynb #plot-robustness
 def plot_robustness(
     table: pd.DataFrame,  # from `robustness_table`
     title: str = "",  # the classifier, the clips
@@ -214,7 +214,7 @@ def robustness_report(
         corpus=clips.attrs.get("corpus"), corpus_digest=corpus_digest(clips), clips=len(clips),
         speakers=sorted({str(actor) for actor in clips.actor.dropna()}), learned_speakers=learned_speakers(clips, info),
         labels=classifier.labels, asked_labels=label_names(clips), map=clips.attrs.get("map"),
-        left_out=clips.attrs.get("left_out", []), model_digest=model_digest(classifier),
+        left_out=clips.attrs.get("left_out", []), model_digest=classifier_digest(classifier),
         learned_from=info.corpus, encoder=info.encoder or e.name, front=e.front,
         encoder_fingerprint=e.fingerprint, temperature=classifier.temperature, threshold=classifier.threshold,
         interval_over=table.attrs["interval_over"], groups=group_rows(table),

@@ -6,7 +6,7 @@
 __all__ = ['THRESHOLDS', 'ANSWERED', 'check_trainable', 'inner_protocol', 'training_split', 'check_folds', 'guessing',
            'inner_findings', 'report_findings', 'Learned', 'learn', 'inner_result', 'choose_threshold', 'make_promise',
            'inner_sides', 'learn_robust', 'learn_head', 'speech_kind', 'corpus_facts', 'encoder_facts', 'describe',
-           'training_command', 'assemble', 'train_classifier']
+           'training_command', 'assemble', 'with_checks', 'train_classifier']
 
 # %% ../nbs/14a_training.ipynb #imports-training
 from dataclasses import asdict, dataclass
@@ -328,6 +328,19 @@ def assemble(
     info.echo = echo_of(classifier)
     return classifier
 
+# %% ../nbs/14a_training.ipynb #with-checks
+def with_checks(
+    classifier: EmotionClassifier,
+    dataset: Dataset,
+    learned: Learned,
+    split: Split,  # from `training_split`
+    report=print,  # called with what is found
+) -> EmotionClassifier:
+    "The same with its checks of what is familiar, see `with_familiarity`"
+    rows = np.arange(len(dataset.manifest))
+    views = [dataset.view(rows, learned.chosen, stats) for stats in dataset.stats]
+    return with_familiarity(classifier, views, dataset.manifest, split, report)
+
 # %% ../nbs/14a_training.ipynb #train_classifier-2
 def train_classifier(
     config: EvaluationConfig,  # its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
@@ -358,6 +371,4 @@ def train_classifier(
     info.augment, info.channels = config.augment, config.channels
     info.command = training_command(settings, hold_out, published)
     classifier = assemble(learned, config, info)
-    if config.head != "robust": return classifier
-    views = [dataset.view(np.arange(len(dataset.manifest)), learned.chosen, stats) for stats in dataset.stats]
-    return with_familiarity(classifier, views, dataset.manifest, split, report)
+    return with_checks(classifier, dataset, learned, split, report) if config.head == "robust" else classifier

@@ -11,7 +11,7 @@ import torch
 from conftest import emotion_ser, fails
 
 import emotion_ser.adaptation as adaptation
-from emotion_ser.adaptation import load_source, model_digest, movable_models, recording_vectors, save_source, source_path, trained_head
+from emotion_ser.adaptation import load_source, head_digest, movable_models, recording_vectors, save_source, source_path, trained_head
 from emotion_ser.audio import AudioError
 from emotion_ser.classifier import EmotionClassifier, bundled_models
 from emotion_ser.core import load_tensors, save_tensors, silent
@@ -121,7 +121,7 @@ def test_an_adapted_one_is_saved_with_its_source(model, strangers, tmp_path):
     assert back.predict(strangers[3]) == moved.predict(strangers[3]) and back.source.recordings == len(strangers)
     assert torch.equal(load_tensors(tmp_path / "moved/model.safetensors", ("labels",))[0]["offsets"], moved.head.offsets)
     assert f"| adapted to a source by | {len(strangers)} recordings |" in (tmp_path / "moved/README.md").read_text()
-    assert model_digest(back) == model_digest(model)  # the same model, elsewhere
+    assert head_digest(back) == head_digest(model)  # the same model, elsewhere
     assert same(back.adapt(strangers[:4], report=silent), model.adapt(strangers[:4], report=silent))
 
 
