@@ -153,10 +153,11 @@ def load_head(
     config, tensors, labels = read_head(folder)
     about = config.pop("about", {}) if isinstance(config, dict) else {}
     try:
-        head = plan(config).eval()
-        problem = next(head_problems(head, tensors, labels), None)
+        planned = plan(config)
+        problem = next(head_problems(planned, tensors, labels), None)
     except HeadError as error: problem = str(error)
     if problem: raise HeadError(f"{folder}: {problem}")
-    head.load_state_dict(tensors, assign=True)
+    head = type(planned)(**config).eval()
+    head.load_state_dict(tensors)
     head.about = about
     return head
