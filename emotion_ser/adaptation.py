@@ -18,7 +18,8 @@ from .audio import AudioError
 from .codec import Recording, open_recording
 from .core import default_cache, report_list, tensor_digest, write_file
 from .head import HeadError
-from .robust import RobustHead, Shift, estimate_shift
+from .robust import RobustHead
+from .shift import Shift, estimate_shift, no_shift
 from .windows import WINDOW_S, cut_windows, utterance
 from .classifier import (
     EmotionClassifier, MIN_SPEECH_SHARE, WHOLE_CLIP_S, bundled_models, echo_of, to_waveform)
@@ -78,8 +79,7 @@ def trained_head(classifier: EmotionClassifier) -> RobustHead:
     "A robust head as it was trained, wherever it has moved to. Raises `HeadError` for a head of another kind"
     head = classifier.head
     if isinstance(head, RobustHead):
-        nowhere = np.zeros((2, len(head.labels)))
-        return head.at_source(Shift(nowhere, head.recipe.line_share, 0, 0.0, ""))
+        return head.at_source(no_shift(head))
     can, train = ", ".join(movable_models()), "train one with `emotion_ser train --head robust`"
     kind = classifier.info.setting.get("head", "plain")
     raise HeadError(f"a classifier with a {kind} head cannot be adapted to a source; "
@@ -153,7 +153,8 @@ def source(
     "The shift that a classifier was adapted by; None: it hears each recording alone"
     about = self.info.source
     if about is None or not isinstance(self.head, RobustHead): return None
-    return Shift(self.head.offsets.numpy(), float(self.head.share), **about)
+    head = self.head
+    return Shift(head.offsets.numpy(), head.means.numpy(), float(head.share), float(head.follow), **about)
 
 # %% ../nbs/14c_adaptation.ipynb #head-digest
 def head_digest(classifier: EmotionClassifier) -> str:  # 128 bits, in hexadecimal
@@ -170,7 +171,7 @@ def save_source(
     if classifier.source is None: raise HeadError("it has not moved to a source; call adapt first")
     shift = asdict(classifier.source)
     note = dict(model=head_digest(classifier), labels=classifier.labels, **shift)
-    note["offsets"] = shift["offsets"].tolist()
+    for name in ("offsets", "means"): note[name] = shift[name].tolist()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return write_file(path, lambda place: place.write_text(json.dumps(note, indent=1) + "\n"))
 
@@ -180,11 +181,12 @@ def read_shift(
     labels: list[str],
 ) -> Shift:
     "A shift as `save_source` wrote it. Raises `ValueError`, `KeyError` or `TypeError` for anything else"
-    shift = Shift(np.array(note["offsets"], float), float(note["share"]), int(note["recordings"]),
-                  float(note["most"]), note["label"])
-    fits = shift.offsets.shape == (2, len(labels)) and shift.label in labels
-    shares = 0 <= shift.share <= 1 and 0 <= shift.most <= 1
-    if not (fits and shares and np.isfinite(shift.offsets).all() and shift.recordings > 0):
+    tables = [np.array(note[name], float) for name in ("offsets", "means")]
+    shares = [float(note[name]) for name in ("share", "follow", "most")]
+    shift = Shift(*tables, *shares[:2], int(note["recordings"]), shares[2], note["label"])
+    n, shapes = len(labels), [table.shape for table in tables]
+    fits = shapes == [(2, n), (n, n)] and all(np.isfinite(table).all() for table in tables)
+    if not (fits and all(0 <= x <= 1 for x in shares) and shift.recordings > 0 and shift.label in labels):
         raise ValueError("numbers that no shift has")
     return shift
 

@@ -122,7 +122,7 @@ def adaptation_lines(
     "The curves as text, UAR in per cent; where a source has too few recordings nothing"
     lines = []
     for about, rows in table.groupby(["corpus", "source", "kind"], sort=False):
-        uar = dict(zip(rows.recordings, rows.uar))
+        uar = dict(zip(rows.recordings, rows.among))
         lines.append([*about, *(f"{100 * uar[n]:.0f}" if n in uar else "" for n in counts_of(table))])
     return lines
 
@@ -158,6 +158,6 @@ def adaptation_command(
     table = run_adaptation(config, out, draws=draws, report=print_status, progress=on_terminal())
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
     print_rows("corpus", "source", "draws", *counts, rows=adaptation_lines(table))
-    print_result("UAR (%) on the other recordings of an unseen corpus, by how many unlabelled ones of the source "
+    print_result("UAR (%), among the labels of the corpus, on the other recordings of an unseen corpus, by how many unlabelled ones of the source "
                  "(a speaker, the corpus) it was adapted to")
     print_result(f"written: {out}/adaptation.csv, metrics.json, adaptation.png")

@@ -9,8 +9,9 @@ import torch
 
 from emotion_ser.dataset import Dataset
 from emotion_ser.head import HeadError, save_head
-from emotion_ser.robust import ROBUST, RobustHead, estimate_shift, fit_line, load_any_head, source_offsets
+from emotion_ser.robust import ROBUST, RobustHead, fit_line, load_any_head, source_offsets
 from emotion_ser.selection import Candidate
+from emotion_ser.shift import estimate_shift
 from emotion_ser.sources import RobustLearner, draw_recordings, fit_robust
 from emotion_ser.splits import inner_folds, make_splits
 
