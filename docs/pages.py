@@ -70,14 +70,26 @@ class Module:
         question = self.module.__doc__ or ""
         constants = [self.entry(name, node) for name, node in self.symbols.items() if isinstance(node, ASSIGN)]
         others = [self.entry(name, node) for name, node in self.symbols.items() if not isinstance(node, ASSIGN)]
+        others += [self.method(getattr(self.module, owner), m, f"{owner}.", self.home(m))  # that a class of an earlier module is given here
+                   for owner, methods in self.patched.items() if owner not in self.symbols for m in methods if ast.get_docstring(m)]
         return "\n\n".join([f"# emotion_ser.{self.name}", f"{question} Made in [{self.notebook}](../{self.notebook}.ipynb).",
                             f"````{{py:module}} emotion_ser.{self.name}\n````", "## Functions and classes", *others,
                             *(["## Constants"] if constants else []), *constants])
 
+    def home(self, node):
+        "Where a symbol is written"
+        return (f"[in the notebook](#{self.notebook}-{self.cell(node)}) · "
+                f"[on GitHub]({GITHUB}/emotion_ser/{self.name}.py#L{node.lineno})")
+
+    def method(self, owner, node, prefix="", *more):
+        "A method or a property of a class"
+        if not inspect.isroutine(inspect.getattr_static(owner, node.name)):
+            return directive("property", prefix + node.name, ast.get_docstring(node), *more)
+        return directive("method", prefix + node.name + signature(node, skip=1), *self.described(getattr(owner, node.name)), *more)
+
     def entry(self, name, node):
         "A symbol: signature, docstring, parameters, where it is written"
-        home = (f"[in the notebook](#{self.notebook}-{self.cell(node)}) · "
-                f"[on GitHub]({GITHUB}/emotion_ser/{self.name}.py#L{node.lineno})")
+        home = self.home(node)
         if isinstance(node, ASSIGN):
             written = self.lines[node.lineno - 1:node.end_lineno]
             code = "" if len(written) > 12 else "\n```python\n" + "\n".join(written) + "\n```\n"
@@ -87,9 +99,7 @@ class Module:
             return directive("function", name + signature(node), *self.described(obj), home)
         methods = [m for m in [*node.body, *self.patched.get(name, [])]
                    if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
-        inner = [directive("method", m.name + signature(m, skip=1), *self.described(getattr(obj, m.name)))
-                 if inspect.isroutine(inspect.getattr_static(obj, m.name)) else directive("property", m.name, ast.get_docstring(m))
-                 for m in methods if ast.get_docstring(m)]
+        inner = [self.method(obj, m) for m in methods if ast.get_docstring(m)]
         made = next((signature(m, skip=1) for m in node.body if getattr(m, "name", "") == "__init__"), "")
         return directive("exception" if issubclass(obj, Exception) else "class", name + made, *self.described(obj), home, *inner, fence="`````")
 

@@ -79,6 +79,10 @@ class RobustRecipe:
     known_well: float = 20.0  # recordings of a source at which its labels' means count half
     own_mean: float = 4.0  # recordings of a label that a source's own mean of it is shrunk by
 
+    def __post_init__(self):
+        wrong = {name: x for name, x in asdict(self).items() if type(x) not in (int, float) or not 0 <= x < np.inf}
+        if wrong: raise ValueError(f"a recipe of numbers, none below 0; not {wrong}")
+
 
 ROBUST = RobustRecipe()
 

@@ -67,6 +67,16 @@ def test_one_sided_recordings_do_not_harm():
     assert recall(fit.head.at_source(shift), data, split.test) >= recall(fit.head, data, split.test) - 0.02
 
 
+def test_a_source_that_is_one_sided_is_told_from_one_that_lies_elsewhere():
+    "Twenty sad recordings are twenty sad recordings; twenty of all kinds are not, wherever the source lies"
+    data = dataset(far=1.0, per_label=20)
+    split, fit = fitted(data)
+    vectors, truth = data.view(split.test, VIEW), data.manifest.emotion.to_numpy()[split.test]
+    sad, any_of_these = np.flatnonzero(truth == "sad")[:20], np.random.default_rng(0).permutation(len(truth))[:20]
+    sided, mixed = estimate_shift(fit.head, vectors[sad]), estimate_shift(fit.head, vectors[any_of_these])
+    assert (sided.label, sided.most > 0.7, sided.follow) == ("sad", True, 0) and mixed.most < 0.6 and mixed.follow > 0
+
+
 def test_the_head_itself_is_left_as_it_was():
     data = dataset()
     split, fit = fitted(data)
@@ -141,7 +151,7 @@ def test_files(tmp_path):
     assert isinstance(again, RobustHead) and again.about == dict(corpus="toy")
     assert (again.predict_proba(data.view(split.test, VIEW)) == fit.head.predict_proba(data.view(split.test, VIEW))).all()
     config = json.loads((tmp_path / "config.json").read_text())
-    for change in (dict(robust=dict(nonsense=1)), dict(robust=3), dict(hidden="many"), dict(hidden=7), dict(labels=["x", "y", "z"]), dict(labels=None)):
+    for change in (dict(robust=dict(nonsense=1)), dict(robust=3), dict(robust=dict(even="thirty")), dict(robust=dict(share=None)), dict(robust=dict(own_mean=-1)), dict(hidden="many"), dict(hidden=7), dict(labels=["x", "y", "z"]), dict(labels=None)):
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(HeadError, match=str(tmp_path)): load_any_head(tmp_path)
 

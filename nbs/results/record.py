@@ -11,7 +11,9 @@ import pandas as pd
 
 RESULTS = Path(__file__).parent
 KEPT = ("metrics.json history.csv predictions.csv cost.json confusion_matrix.png unseen_corpora.png adaptation.csv "
-        "adaptation.png robustness.csv robustness.png").split()  # of a run that is recorded for the first time
+        "adaptation.png robustness.csv robustness.png no_speech.png").split()  # of a run that is recorded for the first time
+
+TWINS = "twins/"  # classifiers that are not recorded: they are asked about speakers and corpora that the bundled ones have learned from
 
 
 def listed(patterns):
@@ -22,9 +24,10 @@ def listed(patterns):
     return chosen
 
 
-def run(command, options, out, encoder):
+def run(command, options, out, encoder, runs):
     "One command of the list, into a folder; what a previous try left there is gone on with"
     words = [encoder if word == "models/whisper-base" else word for word in options.split()]
+    words = [str(runs / word) if word.startswith(TWINS) else word for word in words]
     corpus = [] if "--corpus" in words else ["--corpus", "ravdess"]
     subprocess.run([sys.executable, "-m", "emotion_ser", command, *corpus, *words, "--out", out], check=True, stdin=subprocess.DEVNULL)
 
@@ -62,7 +65,8 @@ def main():
     asked = parser.parse_args()
     for command, place, options in listed(asked.patterns):
         out, there = asked.runs / place.replace("../", ""), RESULTS / place
-        if not (out / "metrics.json").is_file(): run(command, options, out, asked.encoder)
+        if not any((out / name).is_file() for name in ("metrics.json", "config.json")): run(command, options, out, asked.encoder, asked.runs)
+        if place.startswith(TWINS): continue
         if asked.check: print(f"{place}: {compared(out, there)}", flush=True)
         else: keep(out, there)
 
