@@ -331,6 +331,7 @@ def cite_strangers(
     check_transfer(measured, asked_of(info))
     check_same_encoder(measured, str(info.encoder), info.encoder_fingerprint)
     name = corpus_key(str(info.corpus))
+    if not name: measured.refuse(f"{info.corpus} is no corpus of the table")
     own = own_clips(measured, name)
     if len(own) != info.clips or set(own.actor) != set(info.actors):
         measured.refuse(f"it learned from other clips or speakers of {info.corpus}")

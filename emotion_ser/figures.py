@@ -127,16 +127,20 @@ def when_sure(
 
 # %% ../nbs/12a_figures.ipynb #strangers
 def strangers(
-    predictions: pd.DataFrame,  # of a run, with what `add_corpora` adds
-    labels: list[str],
+    run: Measured,
     threshold: float = THRESHOLD,
+    learned_from: str | None = None,  # of protocol `transfer`: only what learned from this corpus
 ) -> list[dict]:  # empty where no whole corpus was tested
     "What is worth citing of each unseen corpus, and of all of them, see `unseen_report`"
-    if "learned" not in predictions: return []
-    report = unseen_report(predictions, labels, threshold)
+    if "unseen" not in run.metrics: return []
+    noted, table = pd.DataFrame(run.metrics["unseen"]["corpora"]), run.predictions
+    if learned_from:
+        noted, table = (rows[rows.learned_from == learned_from] for rows in (noted, table))
+    report = unseen_report(table, run.metrics["labels"], threshold)
     rows = [*report["corpora"], dict(report["mean"], corpus="mean")]
+    errors = [*map(float, noted.ece), float(noted.ece.mean())]  # predictions.csv rounds, which moves clips between bins
     keys = "corpus clips speakers uar interval ece trusted right_when_trusted".split()
-    return [{key: row.get(key) for key in keys} for row in rows]
+    return [{key: row.get(key) for key in keys} | dict(ece=error) for row, error in zip(rows, errors)]
 
 # %% ../nbs/12a_figures.ipynb #figures_of
 def figures_of(
@@ -145,7 +149,7 @@ def figures_of(
 ) -> dict:
     "What an evaluation found, short enough for a card"
     m, names = run.metrics, ("uar", "accuracy", "macro_f1")
-    found = strangers(run.predictions, m["labels"], threshold)
+    found = strangers(run, threshold)
     metrics = {name: [m[name], *(m["intervals"].get(name) or (None, None))] for name in names}
     return dict(
         protocol=m["config"]["protocol"],
@@ -218,7 +222,5 @@ def transfer_figures(
     threshold: float = THRESHOLD,  # of the same
 ) -> dict:  # plain values for JSON, see `strangers_text`
     "What the same recipe found on other corpora after it learned from one"
-    pairs = run.predictions[run.predictions.learned_from == corpus]
-    shared = run.metrics["labels"]
-    return dict(learned_from=corpus, corpora=strangers(pairs, shared, threshold), threshold=threshold,
-                labels=shared, joined=joined_labels(run, labels), command=run.metrics["command"])
+    return dict(learned_from=corpus, corpora=strangers(run, threshold, corpus), threshold=threshold,
+                labels=run.metrics["labels"], joined=joined_labels(run, labels), command=run.metrics["command"])
