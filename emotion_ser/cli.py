@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['StudyFolder', 'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
-           'Published', 'Recordings', 'Format', 'Top', 'Timeline', 'Adapt', 'Source', 'RowsFile', 'Device', 'Seconds',
-           'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime',
-           'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'refuse_idle', 'evaluate_command',
-           'compare_command', 'train_command', 'check_output_file', 'predict_command', 'listen_command',
-           'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command',
-           'main']
+           'StrangersRun', 'Published', 'Recordings', 'Format', 'Top', 'Timeline', 'Adapt', 'Source', 'RowsFile',
+           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
+           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'refuse_idle',
+           'evaluate_command', 'compare_command', 'train_command', 'check_output_file', 'predict_command',
+           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
+           'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -138,6 +138,8 @@ HoldOut = Annotated[str, typer.Option(
     help="speakers to leave out, for example 1,11,20,21")]
 MeasuredRun = Annotated[Optional[Path], typer.Option(
     help="a folder of `evaluate --out` with the same settings: its figures go into the card")]
+StrangersRun = Annotated[Optional[Path], typer.Option(
+    help="a folder of `evaluate --protocol transfer` with the same settings: its figures on other corpora go into the card")]
 Published = Annotated[Optional[str], typer.Option(
     help="where others find the encoder, if --encoder is a folder: openai/whisper-base")]
 
@@ -160,6 +162,7 @@ def train_command(
     hold_out: HoldOut = "",
     measured: MeasuredRun = None,
     published: Published = None,
+    strangers: StrangersRun = None,
 ):
     "Train a classifier for use, on all speakers: settings and temperature are chosen on inner folds."
     from emotion_ser.training import train_classifier
@@ -169,7 +172,7 @@ def train_command(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers, pooling=pooling,
         front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
     with output_folder(out):
-        train_classifier(config, listed(hold_out), measured, published, report=print_status,
+        train_classifier(config, listed(hold_out), measured, published, strangers, report=print_status,
                          progress=on_terminal()).save_pretrained(out)
     print_result(f"written: {out}/model.safetensors, config.json, README.md; "
                  f"use it: emotion_ser predict my.wav --model {out}")

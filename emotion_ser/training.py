@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['THRESHOLDS', 'ANSWERED', 'check_trainable', 'inner_protocol', 'training_split', 'check_folds', 'guessing',
            'inner_findings', 'report_findings', 'Learned', 'learn', 'inner_result', 'choose_threshold', 'make_promise',
-           'inner_sides', 'learn_robust', 'learn_head', 'speech_kind', 'corpus_facts', 'encoder_facts', 'describe',
-           'training_command', 'assemble', 'with_checks', 'train_classifier']
+           'inner_sides', 'learn_robust', 'learn_head', 'corpus_facts', 'encoder_facts', 'describe', 'training_command',
+           'assemble', 'with_checks', 'train_classifier']
 
 # %% ../nbs/14a_training.ipynb #imports-training
 from dataclasses import asdict, dataclass
@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 from .core import versions
 from .corpus import CorpusError
-from .data import parse_name
-from .synthetic import SAMPLE
 from .splits import Split, corpus_names, inner_folds, make_splits
 from .checkpoint import REVISIONS
 from .embed import FrozenEncoder
@@ -33,9 +31,11 @@ from emotion_ser.selection import (
     uar_on)
 from .sources import RobustFit, RobustLearner, robust_candidate
 from .protocols import EvaluationConfig
-from emotion_ser.card import (
-    Measured, ModelInfo, THRESHOLD, check_same_clips, check_same_encoder, check_same_settings, figures_of,
-    promise_text)
+from .figures import (
+    Measured, THRESHOLD, check_same_clips, check_same_encoder, check_same_settings, check_transfer,
+    check_transfer_clips, figures_of, transfer_figures)
+from .licences import known_corpora, speech_kind
+from .card import ModelInfo, promise_text
 from .classifier import EmotionClassifier, echo_of
 
 # %% ../nbs/14a_training.ipynb #check_trainable
@@ -255,22 +255,15 @@ def learn_head(
     if config.head == "robust": return learn_robust(dataset, split, robust_candidate(*view), report)
     return learn(dataset, split, candidates(config.head, *view), report)
 
-# %% ../nbs/14a_training.ipynb #train_classifier
-def speech_kind(manifest: pd.DataFrame) -> str | None:  # `acted`, `synthetic`; None: not known
-    "What kind of speech a corpus holds"
-    name = manifest.attrs["corpus"]
-    if name == SAMPLE: return "synthetic"
-    named = all(parse_name(Path(path).stem) for path in manifest.path)
-    return "acted" if name == "RAVDESS" and named else None
-
 # %% ../nbs/14a_training.ipynb #corpus_facts
 def corpus_facts(
     learned: pd.DataFrame,  # the part of the manifest that was learned from
 ) -> dict:  # for `ModelInfo`
     "What a classifier learned from"
     speakers = learned.actor.dropna().unique()
-    return dict(corpus=learned.attrs["corpus"], kind=speech_kind(learned), corpus_digest=corpus_digest(learned),
-                clips=len(learned), actors=[str(speaker) for speaker in speakers])
+    return dict(corpus=learned.attrs["corpus"], kind=speech_kind(learned), corpora=known_corpora(learned),
+                corpus_digest=corpus_digest(learned), clips=len(learned),
+                actors=[str(speaker) for speaker in speakers])
 
 # %% ../nbs/14a_training.ipynb #about
 def encoder_facts(
@@ -300,7 +293,7 @@ def describe(
         **learned.findings,
         held_out=[str(speaker) for speaker in hold_out],
         promise=learned.promise,
-        measured=figures_of(run) if run else None,
+        measured=figures_of(run, learned.threshold) if run else None,
         versions=versions(),
     )
 
@@ -347,17 +340,19 @@ def train_classifier(
     hold_out: tuple = (),  # speakers to leave out
     measured: str | Path | None = None,  # a folder of `run_evaluation` with the same settings: figures for the card
     published: str | None = None,  # the hub name of the encoder, if `config.encoder` is a folder
+    strangers: str | Path | None = None,  # a folder of protocol `transfer`: figures on other corpora for the card
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
 ) -> EmotionClassifier:
     "Learn from whole corpora; settings, temperature and threshold come from inner folds"
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
-    run = Measured(measured) if measured else None
+    run, pairs = (Measured(folder) if folder else None for folder in (measured, strangers))
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     protocol = config.protocol or inner_protocol(manifest, report)
     settings = {**asdict(config), "protocol": protocol}
     if run: check_same_settings(run, settings, by_clip=protocol == "random")
+    if pairs: check_transfer(pairs, settings)
     check_folds(manifest, protocol, config.seed, config.repeats, hold_out)
     encoder = load_full_encoder(config.encoder, config.front)
     check_view(encoder, config.layers, config.pooling)
@@ -365,9 +360,12 @@ def train_classifier(
                            cache_dir=cache_dir, report=report, progress=progress)
     split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
-    if run: check_same_encoder(run, encoder), check_same_clips(run, clips, dataset.labels)
+    for one in filter(None, (run, pairs)): check_same_encoder(one, encoder.name, encoder.fingerprint)
+    if run: check_same_clips(run, clips, dataset.labels)
+    if pairs: check_transfer_clips(pairs, clips)
     learned = learn_head(dataset, split, config, encoder, report)
     info = describe(clips, encoder, learned, hold_out, published, run)
+    if pairs: info.strangers = transfer_figures(pairs, clips.corpus.iloc[0], dataset.labels, learned.threshold)
     info.augment, info.channels = config.augment, config.channels
     info.command = training_command(settings, hold_out, published)
     classifier = assemble(learned, config, info)

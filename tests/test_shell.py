@@ -235,7 +235,7 @@ def test_compare_says_what_it_needs(small, tmp_path):
 
 def test_the_bundled_models_can_be_made_again():
     "Their recorded runs are those of their settings, by all that can be compared without the corpus"
-    from emotion_ser.card import Measured, check_same_settings
+    from emotion_ser.figures import Measured, check_same_settings
     from emotion_ser.classifier import bundled_models
     from emotion_ser.protocols import EvaluationConfig
     for name, folder in bundled_models().items():

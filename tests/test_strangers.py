@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 import emotion_ser.protocols as protocols
-from emotion_ser.card import Measured, check_same_clips, figures_of, worth
+from emotion_ser.card import worth
 from emotion_ser.core import read_run, silent
 from emotion_ser.corpus import CorpusError
 from emotion_ser.dataset import Dataset
+from emotion_ser.figures import Measured, check_same_clips, figures_of
 from emotion_ser.linear import balanced_weights, fit_discriminant, fit_logistic
 from emotion_ser.own import load_corpus
 from emotion_ser.protocols import EvaluationConfig, compare_runs, run_evaluation, task_key
