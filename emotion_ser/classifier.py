@@ -121,7 +121,7 @@ class Later:
 for name in ("adapt", "source"): setattr(EmotionClassifier, name, Later(name, "emotion_ser.adaptation"))
 
 # %% ../nbs/14_classifier.ipynb #judge
-MIN_SPEECH_SHARE = 0.1  # below it no answer is trusted; of RAVDESS's clips 0.23 to 0.64 are speech
+MIN_SPEECH_SHARE = 0.1  # below it no answer is trusted; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
 
 
 def to_prediction(
