@@ -16,9 +16,13 @@ import pytest
 import soundfile as sf
 from conftest import emotion_ser, fails, run
 
+from emotion_ser.channels import add_noise, coloured_noise
 from emotion_ser.classifier import EmotionClassifier
+from emotion_ser.codec import open_recording
 from emotion_ser.core import silent
+from emotion_ser.front import clean, frame_levels, speech_bounds
 from emotion_ser.own import load_corpus
+from emotion_ser.windows import cut_windows
 
 corpus = pytest.mark.skipif("EMOTION_SER_RAVDESS" not in os.environ, reason="EMOTION_SER_RAVDESS names no corpus")
 BAD = {"notes.txt": "not audio that libsndfile can read", "empty.wav": "the file is empty", "cut.wav": "cut short", "blink.wav": "too short"}
@@ -192,3 +196,19 @@ def test_a_study_leaves_a_model_that_can_be_used(small, tmp_path):
     tested = pd.read_csv(tmp_path / "run/predictions.csv")
     classifier = EmotionClassifier.from_pretrained(tmp_path / "run/model")
     assert [classifier.predict(small / path).label for path in tested.path] == tested.prediction.tolist()
+
+
+def speech_in(sound):
+    with open_recording((sound.astype(np.float32), 16000)) as recording: return next(cut_windows(recording, 10, 10)).speech
+
+
+def test_a_voice_without_pauses_is_speech_and_steady_noise_is_none():
+    corpus, rng, tight, noisy = load_corpus("sample", report=silent), np.random.default_rng(0), [], []
+    for path in corpus.path[corpus.actor == 5][:20]:
+        sound = sf.read(path)[0]
+        part = speech_bounds(frame_levels(clean(sound)))
+        tight.append(speech_in(sound[160 * part.start : 160 * part.stop]))
+        noisy.append(speech_in(add_noise(np.pad(sound, 8000), coloured_noise(len(sound) + 16000, rng, "pink"), 8)))
+    assert min(tight) > 0.2 and min(noisy) > 0.1
+    for colour in ("white", "pink"): assert speech_in(coloured_noise(48000, rng, colour) * 0.1) == 0
+    assert speech_in(np.sin(np.arange(48000) / 5) * 0.1) == speech_in(np.zeros(48000)) == 0
