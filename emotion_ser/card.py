@@ -217,12 +217,11 @@ def strangers_text(info: ModelInfo) -> str:  # Markdown; empty where nobody test
     "How the same recipe did on other corpora"
     found = info.strangers
     if not found: return ""
-    names = ", ".join(map(as_markdown, found["labels"]))
     joined = [f"{as_markdown(label)} counts as {as_markdown(new)}" if new else f"{as_markdown(label)} is left out"
               for label, new in found["joined"].items()]
-    labels = "; ".join([f"labels {names}", *joined])
-    return (f"\nOn corpora of other people, with the same recipe learned from {as_markdown(info.corpus)} alone "
-            f"({labels}): {as_code(found['command'])}.{strangers_table(found)}\n")
+    labels = "; ".join([f"labels {', '.join(map(as_markdown, found['labels']))}", *joined])
+    learned = f"with the same recipe learned from {as_markdown(info.corpus)} alone ({labels})"
+    return f"\nOn corpora of other people, {learned}: {as_code(found['command'])}.{strangers_table(found)}\n"
 
 # %% ../nbs/13_card.ipynb #promise-text
 SIDES = dict(corpora="On corpora it had not learned from",
@@ -316,14 +315,15 @@ def asked_of(info: ModelInfo) -> dict:  # see `COMPARED`
     words = shlex.split(info.command or "")
     asked = dict(zip(words, words[1:]))
     return dict(head=info.setting.get("head"), layers=asked.get("--layers"), pooling=asked.get("--pooling"),
-                augment=info.augment, channels=info.channels, front=info.front, speaker_norm=False, finetune=info.tuned)
+                augment=info.augment, channels=info.channels, front=info.front,
+                speaker_norm=False, finetune=info.tuned)
 
 # %% ../nbs/13_card.ipynb #cite-strangers
 def cite_strangers(
     folder: str | Path,  # of a classifier of one corpus of the table
     run: str | Path,  # a folder of `emotion_ser evaluate --protocol transfer`
 ) -> dict:  # the figures, from `transfer_figures`
-    "Put figures on strangers into config.json and README.md of a classifier that is there. Raises `ValueError`"
+    "Put figures on strangers on the card and into config.json of a classifier. Raises `ValueError`"
     place, measured = Path(folder) / "config.json", Measured(run)
     config = json.loads(place.read_text())
     record = config["about"]
@@ -337,7 +337,8 @@ def cite_strangers(
         measured.refuse(f"it learned from other clips or speakers of {info.corpus}")
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
     info.strangers = record["strangers"] = transfer_figures(measured, name, config["labels"], threshold)
-    card, note = model_card(config["labels"], info, temperature, threshold), json.dumps(config, indent=1) + "\n"
+    card = model_card(config["labels"], info, temperature, threshold)
+    note = json.dumps(config, indent=1) + "\n"
     write_file(place, lambda path: path.write_text(note))
     write_file(place.parent / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     return info.strangers

@@ -172,8 +172,8 @@ def train_command(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers, pooling=pooling,
         front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
     with output_folder(out):
-        train_classifier(config, listed(hold_out), measured, published, strangers, report=print_status,
-                         progress=on_terminal()).save_pretrained(out)
+        train_classifier(config, listed(hold_out), measured, published, report=print_status,
+                         progress=on_terminal(), strangers=strangers).save_pretrained(out)
     print_result(f"written: {out}/model.safetensors, config.json, README.md; "
                  f"use it: emotion_ser predict my.wav --model {out}")
 

@@ -138,7 +138,7 @@ def strangers(
         noted, table = (rows[rows.learned_from == learned_from] for rows in (noted, table))
     report = unseen_report(table, run.metrics["labels"], threshold)
     rows = [*report["corpora"], dict(report["mean"], corpus="mean")]
-    errors = [*map(float, noted.ece), float(noted.ece.mean())]  # predictions.csv rounds, which moves clips between bins
+    errors = [*map(float, noted.ece), float(noted.ece.mean())]  # not from rounded digits
     keys = "corpus clips speakers uar interval ece trusted right_when_trusted".split()
     return [{key: row.get(key) for key in keys} | dict(ece=error) for row, error in zip(rows, errors)]
 
@@ -184,7 +184,8 @@ def own_clips(
     "The clips of one corpus, from whatever was tested on it. Raises `ValueError` if nothing learned from it"
     table = run.predictions
     if corpus not in set(table.learned_from):
-        run.refuse(f"nothing in it learned from {corpus} alone, but from {', '.join(table.learned_from.unique())}")
+        others = ", ".join(table.learned_from.unique())
+        run.refuse(f"nothing in it learned from {corpus} alone, but from {others}")
     own = table[table.corpus == corpus]
     own = own[own.split == own.split.iloc[0]]
     return own.assign(actor=[None if pd.isna(a) else str(a).removeprefix(f"{corpus}:") for a in own.actor])
@@ -223,4 +224,5 @@ def transfer_figures(
 ) -> dict:  # plain values for JSON, see `strangers_text`
     "What the same recipe found on other corpora after it learned from one"
     return dict(learned_from=corpus, corpora=strangers(run, threshold, corpus), threshold=threshold,
-                labels=run.metrics["labels"], joined=joined_labels(run, labels), command=run.metrics["command"])
+                labels=run.metrics["labels"], joined=joined_labels(run, labels),
+                command=run.metrics["command"])

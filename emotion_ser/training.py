@@ -6,7 +6,7 @@
 __all__ = ['THRESHOLDS', 'ANSWERED', 'check_trainable', 'inner_protocol', 'training_split', 'check_folds', 'guessing',
            'inner_findings', 'report_findings', 'Learned', 'learn', 'inner_result', 'choose_threshold', 'make_promise',
            'inner_sides', 'learn_robust', 'learn_head', 'corpus_facts', 'encoder_facts', 'describe', 'training_command',
-           'assemble', 'with_checks', 'train_classifier']
+           'assemble', 'with_checks', 'check_cited_settings', 'check_cited', 'train_classifier']
 
 # %% ../nbs/14a_training.ipynb #imports-training
 from dataclasses import asdict, dataclass
@@ -285,8 +285,10 @@ def describe(
     hold_out: tuple = (),  # speakers who were left out
     published: str | None = None,  # see `encoder_facts`
     run: Measured | None = None,  # the evaluation whose figures it may cite
+    pairs: Measured | None = None,  # the same of protocol `transfer`
 ) -> ModelInfo:
     "All that is known of a classifier when it has learned"
+    labels, name = learned.head.labels, clips.corpus.iloc[0]
     return ModelInfo(
         **corpus_facts(clips),
         **encoder_facts(encoder, learned.chosen, published),
@@ -294,6 +296,7 @@ def describe(
         held_out=[str(speaker) for speaker in hold_out],
         promise=learned.promise,
         measured=figures_of(run, learned.threshold) if run else None,
+        strangers=transfer_figures(pairs, name, labels, learned.threshold) if pairs else None,
         versions=versions(),
     )
 
@@ -334,16 +337,39 @@ def with_checks(
     views = [dataset.view(rows, learned.chosen, stats) for stats in dataset.stats]
     return with_familiarity(classifier, views, dataset.manifest, split, report)
 
+# %% ../nbs/14a_training.ipynb #check-cited-settings
+def check_cited_settings(
+    run: Measured | None,  # the evaluation that a card shall cite
+    pairs: Measured | None,  # another, of protocol `transfer`
+    settings: dict,  # of the classifier
+):
+    "Refuse, with a `ValueError`, runs of other settings"
+    if run: check_same_settings(run, settings, by_clip=settings["protocol"] == "random")
+    if pairs: check_transfer(pairs, settings)
+
+# %% ../nbs/14a_training.ipynb #check-cited
+def check_cited(
+    run: Measured | None,  # see `check_cited_settings`
+    pairs: Measured | None,
+    encoder: FrozenEncoder,
+    clips: pd.DataFrame,  # that are learned from
+    labels: list[str],
+):
+    "Refuse, with a `ValueError`, runs of other weights of the encoder or of other clips"
+    for one in filter(None, (run, pairs)): check_same_encoder(one, encoder.name, encoder.fingerprint)
+    if run: check_same_clips(run, clips, labels)
+    if pairs: check_transfer_clips(pairs, clips)
+
 # %% ../nbs/14a_training.ipynb #train_classifier-2
 def train_classifier(
     config: EvaluationConfig,  # its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
     hold_out: tuple = (),  # speakers to leave out
     measured: str | Path | None = None,  # a folder of `run_evaluation` with the same settings: figures for the card
     published: str | None = None,  # the hub name of the encoder, if `config.encoder` is a folder
-    strangers: str | Path | None = None,  # a folder of protocol `transfer`: figures on other corpora for the card
     cache_dir: str | Path | None = None,  # for embeddings, see `embed_corpus`
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
+    strangers: str | Path | None = None,  # a folder of protocol `transfer`: figures on other corpora for the card
 ) -> EmotionClassifier:
     "Learn from whole corpora; settings, temperature and threshold come from inner folds"
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
@@ -351,8 +377,7 @@ def train_classifier(
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     protocol = config.protocol or inner_protocol(manifest, report)
     settings = {**asdict(config), "protocol": protocol}
-    if run: check_same_settings(run, settings, by_clip=protocol == "random")
-    if pairs: check_transfer(pairs, settings)
+    check_cited_settings(run, pairs, settings)
     check_folds(manifest, protocol, config.seed, config.repeats, hold_out)
     encoder = load_full_encoder(config.encoder, config.front)
     check_view(encoder, config.layers, config.pooling)
@@ -360,12 +385,9 @@ def train_classifier(
                            cache_dir=cache_dir, report=report, progress=progress)
     split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
-    for one in filter(None, (run, pairs)): check_same_encoder(one, encoder.name, encoder.fingerprint)
-    if run: check_same_clips(run, clips, dataset.labels)
-    if pairs: check_transfer_clips(pairs, clips)
+    check_cited(run, pairs, encoder, clips, dataset.labels)
     learned = learn_head(dataset, split, config, encoder, report)
-    info = describe(clips, encoder, learned, hold_out, published, run)
-    if pairs: info.strangers = transfer_figures(pairs, clips.corpus.iloc[0], dataset.labels, learned.threshold)
+    info = describe(clips, encoder, learned, hold_out, published, run, pairs)
     info.augment, info.channels = config.augment, config.channels
     info.command = training_command(settings, hold_out, published)
     classifier = assemble(learned, config, info)
