@@ -35,7 +35,7 @@ from .familiar import (
 from .sounds import echo_sound
 from .windows import WINDOW_HOP_S, WINDOW_S, Window, cut_windows, utterance
 from .card import ModelInfo, THRESHOLD, info_record, model_card, read_info
-from .bundled import default_model, find_model
+from .bundled import default_model, find_model, remark
 
 # %% ../nbs/14_classifier.ipynb #prediction
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ def from_pretrained(
     model: str | Path | None = None,  # one of `bundled_models()`, a folder, or a name on the hub; None: `default_model`
     encoder: str | Path | None = None,  # the folder or hub name of its encoder, if not the one it names
     revision: str | None = None,  # a commit of the hub, of the model
-    report=print,  # called with which it is, if none was named
+    report=remark,  # called with which it is, if none was named
 ) -> EmotionClassifier:
     "Load and check one. Raises `HeadError` and `EncoderError`, saying what is missing, strange or does not fit"
     model = default_model(encoder, report) if model is None else model
@@ -352,7 +352,7 @@ def from_pretrained(
                         f"leave the encoder ({encoder}) out")
     own = encoder_of(info, folder, str(encoder) if encoder else None)
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
-    known = load_familiarity(folder / FAMILIAR_FILE, own.size, info.familiar)
+    known = load_familiarity(folder / FAMILIAR_FILE, head.config["n_inputs"], info.familiar)
     classifier = EmotionClassifier(head, own, temperature, threshold, info, known)
     check_echo(classifier, folder)
     return classifier
