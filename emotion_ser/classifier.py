@@ -351,8 +351,9 @@ def from_pretrained(
         raise HeadError(f"{model} reads acoustic features, which have no weights; "
                         f"leave the encoder ({encoder}) out")
     own = encoder_of(info, folder, str(encoder) if encoder else None)
+    check_fit(head, own)
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
-    known = load_familiarity(folder / FAMILIAR_FILE, head.config["n_inputs"], info.familiar)
+    known = load_familiarity(folder / FAMILIAR_FILE, own.size, info.familiar)
     classifier = EmotionClassifier(head, own, temperature, threshold, info, known)
     check_echo(classifier, folder)
     return classifier
