@@ -21,8 +21,8 @@ from .head import HeadError
 from .robust import RobustHead
 from .shift import Shift, estimate_shift, no_shift
 from .windows import WINDOW_S, cut_windows, utterance
-from .classifier import (
-    EmotionClassifier, MIN_SPEECH_SHARE, WHOLE_CLIP_S, bundled_models, echo_of, to_waveform)
+from .bundled import bundled_models
+from .classifier import EmotionClassifier, MIN_SPEECH_SHARE, WHOLE_CLIP_S, echo_of, to_waveform
 from .folders import as_audio_error, find_recordings
 
 # %% ../nbs/14c_adaptation.ipynb #heard

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIN_SPEECH_SHARE', 'WHOLE_CLIP_S', 'Prediction', 'check_fit', 'check_numbers', 'EmotionClassifier', 'Later',
            'to_prediction', 'to_waveform', 'window_row', 'stream', 'timeline_table', 'mean_of_windows',
-           'bundled_models', 'find_model', 'read_model_info', 'encoder_of', 'echo_of', 'check_echo', 'plot_timeline']
+           'read_model_info', 'encoder_of', 'echo_of', 'check_echo', 'plot_timeline']
 
 # %% ../nbs/14_classifier.ipynb #imports-classifier
 import tempfile, torch
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 import numpy as np
@@ -36,6 +35,7 @@ from .familiar import (
 from .sounds import echo_sound
 from .windows import WINDOW_HOP_S, WINDOW_S, Window, cut_windows, utterance
 from .card import ModelInfo, THRESHOLD, info_record, model_card, read_info
+from .bundled import default_model, find_model, remark
 
 # %% ../nbs/14_classifier.ipynb #prediction
 @dataclass(frozen=True)
@@ -272,29 +272,6 @@ def push_to_hub(
         raise HeadError(f"{name}: could not be put on the hub ({reason}); is `hf auth login` done?") from None
     return str(repo)
 
-# %% ../nbs/14_classifier.ipynb #carried
-def bundled_models() -> dict:  # name -> folder
-    "The classifiers that come with the package"
-    home = Path(str(files("emotion_ser"))) / "models"
-    return {place.parent.name: place.parent for place in sorted(home.glob("*/config.json"))}
-
-# %% ../nbs/14_classifier.ipynb #place
-def find_model(
-    model: str | Path,  # one of `bundled_models()`, a folder, or a name on the hub
-    revision: str | None = None,  # a commit of the hub
-) -> Path:
-    "The folder of a classifier, fetched if need be. Raises `HeadError`"
-    bundled = bundled_models()
-    if str(model) in bundled: return bundled[str(model)]
-    if Path(model).is_dir(): return Path(model)
-    from huggingface_hub import snapshot_download
-    wanted = ["config.json", "model.safetensors", UPPER_FILE, FAMILIAR_FILE]
-    try: return Path(snapshot_download(str(model), revision=revision, allow_patterns=wanted))
-    except Exception as error:  # no network, no such name, not allowed
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise HeadError(f"{model}: no such folder, not one that comes with the package ({', '.join(bundled)}), "
-                        f"and not on the hub ({reason})") from None
-
 # %% ../nbs/14_classifier.ipynb #read_info
 def read_model_info(
     head: EmotionHead | RobustHead,  # from `load_any_head`
@@ -360,11 +337,13 @@ def check_echo(
 @patch(cls_method=True)
 def from_pretrained(
     cls: EmotionClassifier,
-    model: str | Path = "acoustic",  # one of `bundled_models()`, a folder, or a name on the hub
+    model: str | Path | None = None,  # one of `bundled_models()`, a folder, or a name on the hub; None: `default_model`
     encoder: str | Path | None = None,  # the folder or hub name of its encoder, if not the one it names
     revision: str | None = None,  # a commit of the hub, of the model
+    report=remark,  # called with which it is, if none was named
 ) -> EmotionClassifier:
     "Load and check one. Raises `HeadError` and `EncoderError`, saying what is missing, strange or does not fit"
+    model = default_model(encoder, report) if model is None else model
     folder = find_model(model, revision)
     head = load_any_head(folder)
     info = read_model_info(head, folder)
@@ -372,6 +351,7 @@ def from_pretrained(
         raise HeadError(f"{model} reads acoustic features, which have no weights; "
                         f"leave the encoder ({encoder}) out")
     own = encoder_of(info, folder, str(encoder) if encoder else None)
+    check_fit(head, own)
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
     known = load_familiarity(folder / FAMILIAR_FILE, own.size, info.familiar)
     classifier = EmotionClassifier(head, own, temperature, threshold, info, known)

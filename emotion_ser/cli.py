@@ -26,7 +26,7 @@ from .rows import (
 from .shell import (
     Augment, Channels, Corpus, Emotions, EncoderName, EncoderPath, Finetune, Front, Head, LabelMap, Layers,
     Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold, app,
-    chosen_classifier, listed)
+    chosen_classifier, chosen_model, listed)
 from .measure import adaptation_command, robustness_command
 
 # %% ../nbs/90_cli.ipynb #StudyFolder
@@ -212,7 +212,7 @@ RowsFile = Annotated[Optional[Path], typer.Option(
 @app.command("predict", no_args_is_help=True)
 def predict_command(
     recordings: Recordings,
-    model: Model = "acoustic",
+    model: Model = None,
     encoder_path: EncoderPath = None,
     format: Format = "table",
     top: Top = None,
@@ -229,10 +229,10 @@ def predict_command(
     from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
+    model = chosen_model(model, encoder_path)
     classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None)
     header, line = row_writer(format, classifier.labels, top, timeline)
-    rows = recording_rows(classifier, paths, timeline)
-    lines = chain(header, row_lines(rows, line, format != "table", failed))
+    lines = chain(header, row_lines(recording_rows(classifier, paths, timeline), line, format != "table", failed))
     if out: write_file(out.absolute(), partial(write_lines, lines))
     else: print_lines(lines)
     answered = f"{len(paths) - len(failed)} of {len(paths)} recordings answered by {model}"
@@ -248,7 +248,7 @@ Seconds = Annotated[Optional[float], typer.Option(
 
 @app.command("listen", no_args_is_help=False)
 def listen_command(
-    model: Model = "acoustic",
+    model: Model = None,
     encoder_path: EncoderPath = None,
     threshold: Threshold = None,
     source: Source = None,
@@ -258,7 +258,7 @@ def listen_command(
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
     from emotion_ser.classifier import stream
     from emotion_ser.windows import microphone
-    classifier = chosen_classifier(model, encoder_path, threshold, source)
+    classifier = chosen_classifier(chosen_model(model, encoder_path), encoder_path, threshold, source)
     number = int(device) if device and device.isdigit() else None
     with microphone(device if number is None else number) as recording:
         print_status(f"listening to {recording.name}; Ctrl-C ends it")

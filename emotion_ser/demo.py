@@ -24,7 +24,7 @@ from .synthetic import make_sample_corpus
 from .preprocess import SAMPLING_RATE, resample
 from .familiar import NOTHING_SAID, UNLIKE
 from .windows import envelope
-from .card import ModelInfo
+from .card import ModelInfo, promise_text
 from .classifier import (
     EmotionClassifier, MIN_SPEECH_SHARE, Prediction, WHOLE_CLIP_S, mean_of_windows, plot_timeline,
     stream, timeline_table)
@@ -201,8 +201,10 @@ def limits(
     origin = RAVDESS if info.corpus == "RAVDESS" else info.corpus or "a corpus that its record does not name"
     text = f"It learned from {escape(str(origin))}. "
     if m := info.measured:
-        text += (f"Heads trained like it name {m['accuracy'][0]:.0%} of the clips of unseen actors rightly, and "
+        unseen = "corpora that they had not learned from" if "corpora" in m else "unseen actors"
+        text += (f"Heads trained like it name {m['accuracy'][0]:.0%} of the clips of {unseen} rightly, and "
                  f"{m['accuracy_when_answered']:.0%} of those they are sure of. ")
+    elif promise := promise_text(info.promise): text += f"{escape(promise.strip())} "
     return f'<p class="limits" style="color:#555;line-height:1.4;margin:8px 0">{text}{LIMITS}</p>'
 
 # %% ../nbs/16_demo.ipynb #cell-3f388f
@@ -235,7 +237,7 @@ def file_bytes(
 
 # %% ../nbs/16_demo.ipynb #ready
 def ready_classifier(
-    classifier: EmotionClassifier | str,  # or what `EmotionClassifier.from_pretrained` takes
+    classifier: EmotionClassifier | str | None,  # or what `EmotionClassifier.from_pretrained` takes
 ) -> EmotionClassifier:
     "A classifier, loaded if it is only named"
     if isinstance(classifier, EmotionClassifier): return classifier
@@ -262,7 +264,7 @@ LISTENING = '<p class="listening" role="status">{}</p>'
 
 
 def demo_widget(
-    classifier: EmotionClassifier | str = "acoustic",  # or what `EmotionClassifier.from_pretrained` takes
+    classifier: EmotionClassifier | str | None = None,  # or what `EmotionClassifier.from_pretrained` takes
     samples: dict | None = None,  # caption -> path, or bytes of a file; default: synthetic voices
 ):  # an ipywidgets box
     "Choose or upload a recording, play it, and see the answer"

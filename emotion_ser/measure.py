@@ -70,7 +70,8 @@ def print_robustness(
 
 # %% ../nbs/84_measure.ipynb #robustness-command
 Tested = Annotated[str, typer.Argument(
-    help="acoustic or whisper-base, which come with the package; a folder of `train --out`; a name on the hub")]
+    help="acoustic, whisper-base, ravdess-acoustic or ravdess-whisper-base, which come with the package; "
+         "a folder of `train --out`; a name on the hub")]
 Speakers = Annotated[str, typer.Option(
     help="only these, such as those whom `train --hold-out` left out: 1,11,20,21")]
 Clips = Annotated[int, typer.Option(

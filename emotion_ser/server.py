@@ -215,7 +215,7 @@ class DemoServer(ThreadingHTTPServer):
 # %% ../nbs/16a_server.ipynb #cell-d63eb5
 def serve(
     port: int = 8866,
-    classifier: EmotionClassifier | str = "acoustic",  # or what `EmotionClassifier.from_pretrained` takes
+    classifier: EmotionClassifier | str | None = None,  # or what `EmotionClassifier.from_pretrained` takes
     samples: dict | None = None,  # caption -> path, or bytes of a file; default: synthetic voices
 ):
     "Serve the page to this machine's browser until Ctrl-C"

@@ -6,7 +6,7 @@
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
            'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'Model',
-           'EncoderPath', 'Threshold', 'listed', 'chosen_classifier']
+           'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'chosen_classifier']
 
 # %% ../nbs/82_shell.ipynb #imports-shell
 import typer
@@ -98,13 +98,24 @@ def listed(
     return tuple(filter(None, map(str.strip, names.split(","))))
 
 # %% ../nbs/82_shell.ipynb #Model
-Model = Annotated[str, typer.Option(
-    help="[b]acoustic[/b] (offline) or [b]whisper-base[/b] (better; fetches its encoder once), "
-         "which come with the package; a folder; or a name on the hub")]
+Model = Annotated[Optional[str], typer.Option(
+    help="[b]whisper-base[/b] (better; fetches its encoder once) or [b]acoustic[/b] (offline), which come "
+         "with the package, as do ravdess-whisper-base and ravdess-acoustic, of RAVDESS alone, with its "
+         "eight labels; a folder; or a name on the hub; "
+         "default: whisper-base if its encoder is there, else acoustic")]
 EncoderPath = Annotated[Optional[str], typer.Option(
     help="folder or hub name of the model's encoder, if not the one it names")]
 Threshold = Annotated[Optional[float], typer.Option(
     min=0, max=1, help="confidence below which it abstains; default: the model's")]
+
+# %% ../nbs/82_shell.ipynb #chosen_model
+def chosen_model(
+    model: str | None,
+    encoder_path: str | None,
+) -> str:
+    "The classifier that an option names; of none the better one that can answer at once, which is told"
+    from emotion_ser.bundled import default_model
+    return default_model(encoder_path, print_status) if model is None else model
 
 # %% ../nbs/82_shell.ipynb #chosen_classifier
 def chosen_classifier(

@@ -35,8 +35,9 @@ def run(*command, cwd=None, check=False, timeout=PATIENCE_S, **env):
 
 
 def emotion_ser(*args, **kwargs):
-    "Run the command line in a process of its own"
-    return run(sys.executable, "-m", "emotion_ser", *args, **kwargs)
+    "Run the command line in a process of its own, where no encoder lies in the cache of the Hugging Face hub unless this test has put it there"
+    hub = dict(HF_HUB_CACHE=os.path.join(os.environ.get("EMOTION_SER_CACHE", ROOT / "nowhere"), "hub"))
+    return run(sys.executable, "-m", "emotion_ser", *args, **(hub | kwargs))
 
 
 def signalled(*args, at, number=signal.SIGINT, **env):

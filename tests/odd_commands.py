@@ -202,7 +202,7 @@ def command(*args, cwd=None, timeout=600, env=(), before=()):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
         process = subprocess.Popen([*before, sys.executable, "-m", "emotion_ser", *map(os.fspath, args)], cwd=cwd, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
-                                   env={**os.environ, "PYTHONPATH": str(ROOT), **dict(env)})
+                                   env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_CACHE": str(ROOT / "no cache"), **dict(env)})
         peak = 0.0
         while process.poll() is None:
             try: peak = float(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1])

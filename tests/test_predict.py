@@ -113,7 +113,7 @@ def test_memory_does_not_grow_with_the_recording(small, tmp_path):
     for minutes in (1, 8):
         with sf.SoundFile(tmp_path / "long.wav", "w", 48000, 2) as sound:
             for _ in range(minutes): sound.write(np.repeat(np.repeat(minute, 3)[:, None], 2, axis=1))
-        held[minutes], printed = peak_memory("predict", tmp_path / "long.wav", "--timeline", "--format", "jsonl")
+        held[minutes], printed = peak_memory("predict", tmp_path / "long.wav", "--model", "acoustic", "--timeline", "--format", "jsonl")
         rows = [json.loads(line) for line in printed.splitlines()]
         assert [row["start"] for row in rows] == [float(s) for s in range(60 * minutes - 2)]
     assert held[8] - held[1] < 100, held

@@ -39,7 +39,7 @@ QUIET = dict(report=silent, progress=False)
 
 
 @pytest.fixture(scope="module")
-def bundled(): return EmotionClassifier.from_pretrained("acoustic")
+def bundled(): return EmotionClassifier.from_pretrained("ravdess-acoustic")
 
 
 @pytest.fixture(scope="module")
@@ -215,11 +215,11 @@ def test_silence_moves_no_embedding_out_of_its_place(small, tiny):
 
 def test_the_commands(small, tmp_path):
     options = ("--corpus", small, "--clips", 12, "--nuisances", "click,dog", "--out", tmp_path / "run")
-    done = emotion_ser("robustness", "acoustic", *options, "--speakers", "1,2", check=True)
+    done = emotion_ser("robustness", "ravdess-acoustic", *options, "--speakers", "1,2", check=True)
     assert "as recorded" in done.stdout and "dog" in done.stdout and "no speech, kept" in done.stdout
     m = json.loads((tmp_path / "run/metrics.json").read_text())
-    assert m["speakers"] == ["1", "2"] and m["command"].startswith("emotion_ser robustness acoustic --corpus") and "--speakers 1,2" in m["command"]
-    fails(emotion_ser("robustness", "acoustic", *options[:-3], "clack", *options[-2:]), "no nuisance 'clack'")
+    assert m["speakers"] == ["1", "2"] and m["command"].startswith("emotion_ser robustness ravdess-acoustic --corpus") and "--speakers 1,2" in m["command"]
+    fails(emotion_ser("robustness", "ravdess-acoustic", *options[:-3], "clack", *options[-2:]), "no nuisance 'clack'")
     fails(emotion_ser("adaptation", "--corpus", small, "--out", tmp_path / "curve"), "name several")
     for command, words in dict(robustness=("--speakers", "--nuisances", "--encoder-path"), adaptation=("--draws", "--front", "ravdess,emodb,emovo")).items():
         shown = emotion_ser(command, "--help", check=True, COLUMNS="200").stdout

@@ -20,9 +20,12 @@ from emotion_ser.acoustic import AcousticEncoder
 from emotion_ser.audio import AudioError
 from emotion_ser.blocks import TunedEncoder, load_upper, save_upper
 from emotion_ser.checkpoint import EncoderError, quiet_transformers
-from emotion_ser.classifier import EmotionClassifier, bundled_models
+from emotion_ser.bundled import bundled_models
+from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.embed import Encoder
+from emotion_ser.familiar import FAMILIAR_FILE, load_familiarity
 from emotion_ser.head import EmotionHead, HeadError, load_head, save_head
+from emotion_ser.robust import load_any_head
 from emotion_ser.testing import tiny_config
 
 NOISE = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
@@ -206,14 +209,19 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(name, tiny):
 @pytest.mark.parametrize("name", sorted(bundled_models()))
 def test_a_flipped_bit_is_found(name, tmp_path):
     folder = shutil.copytree(bundled_models()[name], tmp_path / name)
-    whole = (folder / "model.safetensors").read_bytes()
-    header = 8 * (8 + int.from_bytes(whole[:8], "little"))
-    rng = np.random.default_rng(0)
-    for bit in [*range(0, header, 37), *rng.integers(0, 8 * len(whole), 300)]:
-        flipped = bytearray(whole)
-        flipped[bit // 8] ^= 1 << bit % 8
-        (folder / "model.safetensors").write_bytes(flipped)
-        with pytest.raises(HeadError): load_head(folder)
+    size, rng = load_any_head(folder).config["n_inputs"], np.random.default_rng(0)
+    loads = {"model.safetensors": lambda: load_any_head(folder), FAMILIAR_FILE: lambda: load_familiarity(folder / FAMILIAR_FILE, size, {})}
+    for file, load in loads.items():
+        if not (folder / file).exists(): continue
+        load()
+        whole = (folder / file).read_bytes()
+        header = 8 * (8 + int.from_bytes(whole[:8], "little"))
+        for bit in [*range(0, header, 37), *rng.integers(0, 8 * len(whole), 300)]:
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            (folder / file).write_bytes(flipped)
+            with pytest.raises(HeadError): load()
+        (folder / file).write_bytes(whole)
 
 
 def test_a_flipped_bit_of_tuned_blocks_is_found(tiny, tmp_path):
@@ -236,9 +244,10 @@ def test_a_head_without_a_digest_is_read_as_before(tmp_path):
     assert np.array_equal(load_head(tmp_path).predict_proba(np.ones((2, 5))), head.predict_proba(np.ones((2, 5))))
 
 
-def test_the_bundled_models_answer_as_before_with_a_digest():
+@pytest.mark.parametrize("name", ["acoustic", "ravdess-acoustic"])
+def test_the_bundled_models_answer_as_before_with_a_digest(name):
     clip = (np.sin(np.arange(32_000) / 20) * np.random.default_rng(0).random(32_000), 16_000)
-    prediction = EmotionClassifier.from_pretrained("acoustic").predict(clip)
+    prediction = EmotionClassifier.from_pretrained(name).predict(clip)
     assert abs(sum(prediction.probabilities.values()) - 1) < 1e-9
 
 
