@@ -8,7 +8,7 @@ __all__ = ['ROUNDS', 'ROBUST', 'label_means', 'source_offsets', 'RobustRecipe', 
            'plan_robust', 'load_any_head']
 
 # %% ../nbs/05d_robust.ipynb #imports-robust
-import copy, torch
+import torch
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
