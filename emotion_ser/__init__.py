@@ -1,5 +1,5 @@
 """Speech emotion recognition as a study: the names most used, each loaded when first needed."""
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 from importlib import import_module
 
