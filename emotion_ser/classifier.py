@@ -121,7 +121,7 @@ class Later:
 for name in ("adapt", "source"): setattr(EmotionClassifier, name, Later(name, "emotion_ser.adaptation"))
 
 # %% ../nbs/14_classifier.ipynb #judge
-MIN_SPEECH_SHARE = 0.1  # below it no answer is trusted; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
+MIN_SPEECH_SHARE = 0.1  # below it nobody speaks, unless checks have learned better; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
 
 
 def to_prediction(
@@ -134,7 +134,7 @@ def to_prediction(
 ) -> Prediction:
     "The answer that probabilities come to"
     best = int(np.argmax(p))
-    if speech < MIN_SPEECH_SHARE: doubt = NOTHING_SAID
+    if speech < MIN_SPEECH_SHARE and classifier.familiar is None: doubt = NOTHING_SAID
     why = doubt or ("" if p[best] >= classifier.threshold else UNSURE)
     probabilities = dict(zip(classifier.labels, map(float, p)))
     return Prediction(classifier.labels[best], float(p[best]), not why, probabilities,
