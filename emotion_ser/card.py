@@ -196,8 +196,10 @@ def worth(
                 "a folder of `emotion_ser evaluate`.\n")
     others = dict(random="clips of speakers who may be the same", corpora="corpora")
     on = others.get(measured["protocol"], "speakers")
+    fixed = measured.get("head") == "robust"  # it has one setting
+    chosen = "temperature" if fixed else "layers, statistics, regularisation and temperature"
     return (f"Measured under protocol `{measured['protocol']}` with heads trained in the same way on other {on}, "
-            "layers, statistics, regularisation and temperature chosen on inner folds: "
+            f"{chosen} chosen on inner folds: "
             f"{as_code(measured['command'])}.\n\n{metrics_table(measured)}{strangers_table(measured)}\n\n{details(measured)}\n")
 
 # %% ../nbs/13_card.ipynb #doubts

@@ -153,6 +153,7 @@ def figures_of(
     metrics = {name: [m[name], *(m["intervals"].get(name) or (None, None))] for name in names}
     return dict(
         protocol=m["config"]["protocol"],
+        head=m["config"]["head"],
         encoder=m["encoder"],
         **metrics,  # each with the ends of its interval
         interval_over=m["interval_over"],

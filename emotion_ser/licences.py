@@ -45,10 +45,11 @@ def strictest_licence(
 # %% ../nbs/12b_licences.ipynb #corpus-text
 def corpus_text(
     name: str,  # one of `CORPORA`
+    between: str = " ",  # before the place where it appeared: a space or a new line
 ) -> str:  # Markdown
     "A corpus, whose it is, and its licence"
     info = CORPORA[name]
-    citation = info.citation.replace(", ", ",\n", 1)
+    citation = info.citation.replace(", ", f",{between}", 1)
     return f"{info.title}: {info.speech} ({citation}), {info.licence}"
 
 # %% ../nbs/12b_licences.ipynb #weights-text
@@ -81,4 +82,5 @@ def licence_text(
     corpus = CORPORA[name := next(iter(corpora))]
     terms = TERMS.get(corpus.licence, ("", "it is not known what is allowed with them"))[1]
     terms = terms if corpus.shareable else "they may not be shared"
-    return f"\n{corpus_text(name)}: the weights come from it, so {terms}.\n"
+    paragraph = corpus_text(name, between="\n")
+    return f"\n{paragraph}: the weights come from it, so {terms}.\n"

@@ -70,7 +70,7 @@ def test_several_corpora_are_named_with_languages_and_licences(real):
     assert "license: cc-by-nc-sa-4.0\nlanguage: [de, it]\n---" in card and "The corpora are acted speech. A score on them says" in card
     for name in found:
         info = CORPORA[name]
-        assert f"- {info.title}: {info.speech} (" in card and info.licence in card and f"{found[name]} of its {info.clips} clips" in card
+        assert f"- {info.title}: {info.speech} ({info.citation}), {info.licence}; " in card and f"{found[name]} of its {info.clips} clips" in card
     assert "strictest of their licences holds for these weights, CC BY-NC-SA 4.0: commercial use needs" in card
     assert "license: cc-by-4.0\nlanguage: de" in model_card(["sad"], ModelInfo("EmoDB", "acted", dict(emodb=9)))
 
