@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['StudyFolder', 'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
-           'StrangersRun', 'Published', 'Recordings', 'Format', 'Top', 'Timeline', 'Adapt', 'Source', 'RowsFile',
-           'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype',
-           'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'refuse_idle',
+           'StrangersRun', 'Published', 'Recordings', 'FORMATS', 'Format', 'Top', 'Timeline', 'Adapt', 'Source',
+           'RowsFile', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName',
+           'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'refuse_idle',
            'evaluate_command', 'compare_command', 'train_command', 'check_output_file', 'predict_command',
            'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
            'version_command', 'main']
@@ -193,8 +193,9 @@ def check_output_file(
 # %% ../nbs/90_cli.ipynb #predict-options
 Recordings = Annotated[list[str], typer.Argument(
     help="files, folders (to any depth), or quoted patterns such as 'calls/**/*.wav'")]
-Format = Annotated[Literal["table", "jsonl", "csv"], typer.Option(
-    help="for people, for programs, for spreadsheets")]
+FORMATS = {".jsonl": "jsonl", ".csv": "csv"}  # by the name of a file
+Format = Annotated[Optional[Literal["table", "jsonl", "csv"]], typer.Option(
+    help="for people, for programs, for spreadsheets; default: by the name of --out, else table")]
 Top = Annotated[Optional[int], typer.Option(
     min=1, help="how many emotions to list; default: 3 in a table, else all")]
 Timeline = Annotated[bool, typer.Option(
@@ -214,7 +215,7 @@ def predict_command(
     recordings: Recordings,
     model: Model = None,
     encoder_path: EncoderPath = None,
-    format: Format = "table",
+    format: Format = None,
     top: Top = None,
     timeline: Timeline = False,
     adapt: Adapt = False,
@@ -223,16 +224,16 @@ def predict_command(
     out: RowsFile = None,
 ):
     "Which emotion recordings express, and how likely. Trained on actors: not for judging people."
-    refuse_options({f"--top {top}": bool(top) and format == "csv"},
-                   "--format csv has a column for each emotion")
+    form = format or FORMATS.get(out.suffix.lower() if out else "", "table")
+    refuse_options({f"--top {top}": bool(top) and form == "csv"}, "csv has a column for each emotion")
     from emotion_ser.core import write_file
     from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
     model = chosen_model(model, encoder_path)
     classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None)
-    header, line = row_writer(format, classifier.labels, top, timeline)
-    lines = chain(header, row_lines(recording_rows(classifier, paths, timeline), line, format != "table", failed))
+    header, line = row_writer(form, classifier.labels, top, timeline)
+    lines = chain(header, row_lines(recording_rows(classifier, paths, timeline), line, form != "table", failed))
     if out: write_file(out.absolute(), partial(write_lines, lines))
     else: print_lines(lines)
     answered = f"{len(paths) - len(failed)} of {len(paths)} recordings answered by {model}"

@@ -76,6 +76,16 @@ def test_at_the_shell_it_is_said_on_stderr_unless_one_is_named(small, tiny, tmp_
     fails(emotion_ser("predict", tmp_path / "*.ogg"), "no file matches")
 
 
+def test_the_name_of_a_file_says_its_format(small, tmp_path):
+    ask = "predict", next(small.rglob("*.wav")), "--model", "acoustic", "--out"
+    for name, begins in {"a.csv": "file,", "a.jsonl": "{", "a.txt": "03-"}.items():
+        emotion_ser(*ask, tmp_path / name, check=True)
+        assert (tmp_path / name).read_text().startswith(begins)
+    emotion_ser(*ask, tmp_path / "b.csv", "--format", "jsonl", check=True)
+    assert (tmp_path / "b.csv").read_text().startswith("{")
+    fails(emotion_ser(*ask, tmp_path / "c.csv", "--top", "2"), "csv has a column for each emotion")
+
+
 def test_a_source_is_kept_for_the_one_that_answered(imitated, tmp_path, own_cache):
     ask = "predict", imitated["cafe"], "--source", "line 7", "--format", "jsonl"
     kept = emotion_ser(*ask, "--adapt", check=True)
