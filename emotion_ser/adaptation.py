@@ -181,12 +181,13 @@ def read_shift(
     labels: list[str],
 ) -> Shift:
     "A shift as `save_source` wrote it. Raises `ValueError`, `KeyError` or `TypeError` for anything else"
-    tables = [np.array(note[name], float) for name in ("offsets", "means")]
-    shares = [float(note[name]) for name in ("share", "follow", "most")]
-    shift = Shift(*tables, *shares[:2], int(note["recordings"]), shares[2], note["label"])
-    n, shapes = len(labels), [table.shape for table in tables]
-    fits = shapes == [(2, n), (n, n)] and all(np.isfinite(table).all() for table in tables)
-    if not (fits and all(0 <= x <= 1 for x in shares) and shift.recordings > 0 and shift.label in labels):
+    offsets, means = (np.array(note[name], float) for name in ("offsets", "means"))
+    share, follow, most = (float(note[name]) for name in ("share", "follow", "most"))
+    shift = Shift(offsets, means, share, follow, int(note["recordings"]), most, note["label"])
+    fits = (offsets.shape, means.shape) == ((2, len(labels)), (len(labels), len(labels)))
+    shares = all(0 <= x <= 1 for x in (share, follow, most))
+    finite = np.isfinite(offsets).all() and np.isfinite(means).all()
+    if not (fits and shares and finite and shift.recordings > 0 and shift.label in labels):
         raise ValueError("numbers that no shift has")
     return shift
 

@@ -169,10 +169,10 @@ def join_networks(
 
 # %% ../nbs/05d_robust.ipynb #normal-logits
 def normal_logits(
-    z: np.ndarray,  # [n, size], or a tensor
-    means: np.ndarray,  # [n_labels, size], of each label
-    precision: np.ndarray,  # [size, size], the inverse of the covariance that they share
-) -> np.ndarray:  # [n, n_labels], each row of mean 0
+    z,  # [n, size], an array; or all three are tensors
+    means,  # [n_labels, size], of each label
+    precision,  # [size, size], the inverse of the covariance that they share
+):  # [n, n_labels], each row of mean 0
     "How much nearer to one mean than to another, if each label is normally distributed"
     pull = means @ precision
     logits = z @ pull.T - (pull * means).sum(-1) / 2
@@ -271,7 +271,7 @@ class Scatter:
     between: np.ndarray  # [n_labels, n_labels], covariance of offsets
     sharpness: float  # of logits by distance
 
-
+# %% ../nbs/05d_robust.ipynb #scatter-of
 def scatter_of(
     z: np.ndarray,  # [n, n_labels], each row of mean 0
     targets: np.ndarray,  # [n] int
