@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AS_RECORDED', 'WORKERS', 'of_speakers', 'with_known_labels', 'learned_speakers', 'clips_for_testing', 'sample_clips',
-           'decodable', 'listed_nuisances', 'seeded', 'altered_clip', 'answer_row', 'questions', 'answers_to',
-           'classifier_digest', 'run_key', 'kept_answers', 'ask_all']
+           'decodable', 'listed_nuisances', 'seeded', 'altered_clip', 'counts_as', 'joined_answers', 'answer_row',
+           'questions', 'answers_to', 'classifier_digest', 'run_key', 'kept_answers', 'ask_all']
 
 # %% ../nbs/15b_answers.ipynb #imports-answers
 import hashlib, json, os, torch
@@ -21,7 +21,7 @@ from .audio import AudioError
 from .corpus import CorpusError, counted
 from .data import label_names, split_names
 from .corpora import CORPORA
-from .join import map_labels
+from .join import SHARED_WORDS, map_labels
 from .own import load_corpus
 from .preprocess import SAMPLING_RATE
 from .clips import Clip, list_clips, load_clip, map_ahead
@@ -163,6 +163,27 @@ def altered_clip(
     if name == AS_RECORDED: return waveform
     return NUISANCES[name](waveform, seeded(seed, clip.content, name))
 
+# %% ../nbs/15b_answers.ipynb #counts-as
+def counts_as(
+    label: str,  # of a classifier
+    labels: list[str],  # of a corpus
+) -> str:
+    "The label of the corpus that an answer counts as, or the answer itself"
+    shared = SHARED_WORDS.get(label, label)
+    return shared if label not in labels and shared in labels else label
+
+# %% ../nbs/15b_answers.ipynb #joined-answers
+def joined_answers(
+    probabilities: dict[str, float],  # of the labels of a classifier
+    labels: list[str],  # of a corpus
+) -> dict[str, float]:
+    "The probabilities of what answers count as"
+    joined: dict[str, float] = {}
+    for label, p in probabilities.items():
+        own = counts_as(label, labels)
+        joined[own] = joined.get(own, 0.0) + p
+    return joined
+
 # %% ../nbs/15b_answers.ipynb #answer-row
 def answer_row(
     classifier: EmotionClassifier,
@@ -176,8 +197,9 @@ def answer_row(
     try: answer = classifier.predict((make(), SAMPLING_RATE))
     except Exception as error: return row | dict(error=" ".join(str(as_audio_error(about["nuisance"], error)).split()))
     p = {f"p_{label}": round(p, 6) for label, p in answer.probabilities.items()}
-    among = max(labels, key=answer.probabilities.__getitem__)
-    return row | dict(label=answer.label, prediction=among, confidence=round(answer.confidence, 6),
+    joined = joined_answers(answer.probabilities, labels)
+    label = counts_as(answer.label, labels)
+    return row | dict(label=label, prediction=max(labels, key=joined.__getitem__), confidence=round(answer.confidence, 6),
                       trusted=answer.trusted, why=answer.why, **p)
 
 # %% ../nbs/15b_answers.ipynb #questions
