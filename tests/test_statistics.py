@@ -18,6 +18,7 @@ from emotion_ser.evaluate import interval_groups, interval_text, intervals
 from emotion_ser.head import HeadError
 from emotion_ser.protocols import EvaluationConfig, compare_runs, run_evaluation
 from emotion_ser.splits import default_protocol
+from emotion_ser.unseen import learned_only
 
 RESULTS = ROOT / "nbs/results"
 RECORDED = sorted(RESULTS.rglob("metrics.json"))
@@ -28,7 +29,7 @@ QUIET = dict(report=silent, progress=False)
 def test_recorded_figures_follow_from_the_recorded_predictions(file):
     metrics = json.loads(file.read_text())
     if not (file.parent / "predictions.csv").is_file(): return
-    table = read_table(file.parent / "predictions.csv")
+    table = learned_only(read_table(file.parent / "predictions.csv"))
     groups, over = interval_groups(len(table), table.actor)
     found = intervals(table.truth, table.prediction, metrics["labels"], groups)
     for metric, interval in found.items(): assert np.allclose(interval, metrics["intervals"][metric], atol=1e-9), metric
