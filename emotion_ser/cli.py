@@ -225,7 +225,7 @@ def predict_command(
 ):
     "Which emotion recordings express, and how likely. Trained on actors: not for judging people."
     form = format or FORMATS.get(out.suffix.lower() if out else "", "table")
-    refuse_options({f"--top {top}": bool(top) and form == "csv"}, "csv has a column for each emotion")
+    refuse_options({f"--top {top}": bool(top) and form == "csv"}, "--format csv has a column for each emotion")
     from emotion_ser.core import write_file
     from emotion_ser.folders import find_recordings
     paths, failed = find_recordings(recordings, print_status), list[str]()

@@ -83,7 +83,7 @@ def test_the_name_of_a_file_says_its_format(small, tmp_path):
         assert (tmp_path / name).read_text().startswith(begins)
     emotion_ser(*ask, tmp_path / "b.csv", "--format", "jsonl", check=True)
     assert (tmp_path / "b.csv").read_text().startswith("{")
-    fails(emotion_ser(*ask, tmp_path / "c.csv", "--top", "2"), "csv has a column for each emotion")
+    fails(emotion_ser(*ask, tmp_path / "c.csv", "--top", "2"), "--format csv has a column for each emotion")
 
 
 def test_a_source_is_kept_for_the_one_that_answered(imitated, tmp_path, own_cache):
