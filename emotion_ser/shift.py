@@ -144,4 +144,4 @@ def estimate_shift(
     share = r.line_share + (r.line_most - r.line_share) * n / (n + r.half_way)
     means, follow = source_means(head, z - offsets[:, None], share), (1 - sided) * n / (n + r.known_well)
     most = int(shares.argmax())
-    return Shift(offsets, means, share, follow, n, float(shares[most]), head.labels[most])
+    return Shift(offsets, means, share, follow, n, min(1.0, float(shares[most])), head.labels[most])

@@ -77,6 +77,18 @@ def test_a_source_that_is_one_sided_is_told_from_one_that_lies_elsewhere():
     assert (sided.label, sided.most > 0.7, sided.follow) == ("sad", True, 0) and mixed.most < 0.6 and mixed.follow > 0
 
 
+@pytest.mark.parametrize("n", [1, 2, 40])
+@pytest.mark.parametrize("size", [0, 1e-3, 1e3])
+def test_recordings_of_any_size_give_a_shift_of_numbers(n, size):
+    "The same recording over and over, nothing at all, and what lies far outside"
+    _, fit = fitted(dataset())
+    vectors = np.repeat(size * np.random.default_rng(0).normal(size=(1, 12)), n, axis=0)
+    shift = estimate_shift(fit.head, vectors)
+    assert all(np.isfinite(part).all() for part in (shift.offsets, shift.means))
+    assert all(0 <= part <= 1 for part in (shift.share, shift.follow, shift.most))
+    assert np.isfinite(fit.head.at_source(shift).predict_proba(vectors)).all()
+
+
 def test_the_head_itself_is_left_as_it_was():
     data = dataset()
     split, fit = fitted(data)
