@@ -67,6 +67,7 @@ def new_page(browser, **options):
     "A page that waits as long as it takes"
     page = browser.new_page(**options)
     page.set_default_timeout(1000 * PATIENCE_S)
+    page.on("filechooser", lambda chooser: None)  # who listens all the time is never late for a key that opens one
     return page
 
 
