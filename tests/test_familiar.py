@@ -105,9 +105,16 @@ def test_strange_windows_do_not_count_unless_all_are(robust, whys, counted, why)
 def test_the_reason_stands_in_every_form(robust):
     found = robust[0]
     p = np.full(len(found.labels), 1 / len(found.labels))
-    rows = [prediction_row("a.wav", to_prediction(found, p, 3.0, speech, doubt=doubt)) for speech, doubt in ((0.5, ""), (0.5, UNLIKE), (0.0, UNLIKE))]
+    rows = [prediction_row("a.wav", to_prediction(found, p, 3.0, 0.5, doubt=doubt)) for doubt in ("", UNLIKE, NOTHING_SAID)]
     for row, why in zip(rows, (UNSURE, UNLIKE, NOTHING_SAID)):
         assert row["why"] == why and json.loads(row_writer("jsonl", found.labels)[1](row))["why"] == why
         assert row_writer("table", found.labels)[1](row).endswith(f"({why})")
         header, line = row_writer("csv", found.labels)
         assert dict(zip(header[0].split(","), line(row).split(",")))["why"] == why
+
+
+def test_how_loud_a_clip_is_decides_only_where_no_checks_have_learned_what_speech_is(robust):
+    "A faint recording is below the floor of silence, and may be speech all the same"
+    found, p = robust[0], np.eye(len(robust[0].labels))[0]
+    assert to_prediction(found, p, 3.0, 0.0).why == ""
+    assert to_prediction(replace(found, familiar=None), p, 3.0, 0.0).why == NOTHING_SAID
