@@ -121,7 +121,7 @@ class Later:
 for name in ("adapt", "source"): setattr(EmotionClassifier, name, Later(name, "emotion_ser.adaptation"))
 
 # %% ../nbs/14_classifier.ipynb #judge
-MIN_SPEECH_SHARE = 0.1  # below it nobody speaks, unless checks have learned better; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
+MIN_SPEECH_SHARE = 0.1  # less is no speech, unless checks know better; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
 
 
 def to_prediction(

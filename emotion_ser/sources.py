@@ -260,7 +260,10 @@ def save_adaptation(
     text = json.dumps({**facts, "mean_by_recordings": {str(n): float(v) for n, v in mean.items()}}, indent=1)
     write_table(table, folder / "adaptation.csv")
     write_file(folder / "metrics.json", lambda path: path.write_text(text + "\n"))
-    save_figures(folder, dict(adaptation=lambda: plot_adaptation(table)), report)
+    c = facts["config"]
+    title = (f"{facts['corpus']}, {facts['encoder']}, front end {c['front']}\n"
+             f"robust head, copies through channels: {c['channels']}, protocol corpora, seed {c['seed']}")
+    save_figures(folder, dict(adaptation=lambda: plot_adaptation(table, title)), report)
 
 # %% ../nbs/07c_sources.ipynb #run-adaptation
 def run_adaptation(
