@@ -22,7 +22,7 @@ from .embed import FrozenEncoder
 from .evaluate import score
 from .robust import ROBUST, RobustHead, RobustRecipe, fit_parts, join_parts
 from .shift import estimate_shift
-from .runs import load_manifest, options, output_folder, run_facts
+from .runs import NEUTRAL, load_manifest, options, output_folder, run_facts
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, Member, judged, uar_on
 
@@ -260,7 +260,7 @@ def save_adaptation(
     text = json.dumps({**facts, "mean_by_recordings": {str(n): float(v) for n, v in mean.items()}}, indent=1)
     write_table(table, folder / "adaptation.csv")
     write_file(folder / "metrics.json", lambda path: path.write_text(text + "\n"))
-    c = facts["config"]
+    c = {**NEUTRAL, **facts["config"]}  # a record leaves these out
     title = (f"{facts['corpus']}, {facts['encoder']}, front end {c['front']}\n"
              f"robust head, copies through channels: {c['channels']}, protocol corpora, seed {c['seed']}")
     save_figures(folder, dict(adaptation=lambda: plot_adaptation(table, title)), report)
