@@ -29,6 +29,7 @@ for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_ser
 os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook too
 def pytest_collection_modifyitems(items):
     "What shares fixtures of a module stays in one worker; notebooks go to whichever is free, after the rest"
     items.sort(key=lambda item: item.module.__name__ == "test_cells")
