@@ -16,7 +16,7 @@ def tiny(tmp_path_factory):
 
 def test_a_killed_run_resumes(small, tiny, tmp_path, own_cache):
     "Killed while the frozen layers are computed, and again between epochs; the end is that of a run nobody disturbed"
-    command = ("study", "--corpus", small, "--encoder", tiny, "--finetune", "1", "--protocol", "actor-holdout", "--out")
+    command = ("study", "--corpus", small, "--emotions", "happy,sad", "--encoder", tiny, "--finetune", "1", "--protocol", "actor-holdout", "--out")
 
     def killed_at(*point): assert signalled(*command, tmp_path / "A", number=signal.SIGKILL, at=[point]).returncode == -signal.SIGKILL
 

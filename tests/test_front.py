@@ -162,7 +162,8 @@ def test_onnx_and_ray_carry_it(small, tiny, tmp_path):
 
 def test_a_classifier_keeps_it(small, tmp_path):
     "Trained through a front end: its folder says so, it is loaded with it, its figures must be measured with it"
-    emotion_ser("train", "--corpus", small, "--front", "speech", "--out", tmp_path / "model", check=True)
+    corpus = ("--corpus", small, "--emotions", "happy,sad")
+    emotion_ser("train", *corpus, "--front", "speech", "--out", tmp_path / "model", check=True)
     kept = json.loads((tmp_path / "model/config.json").read_text())
     assert "--front speech" in kept["about"]["command"]
     assert "| front end | speech |" in (tmp_path / "model/README.md").read_text()
@@ -173,8 +174,8 @@ def test_a_classifier_keeps_it(small, tmp_path):
     sf.write(tmp_path / "b.wav", np.pad(0.1 * spoken, RATE) + 0.01, RATE, subtype="FLOAT")
     first, second = (classifier.predict(tmp_path / name) for name in ("a.wav", "b.wav"))
     assert first.label == second.label and abs(first.confidence - second.confidence) < 0.1
-    emotion_ser("evaluate", "--corpus", small, "--out", tmp_path / "run", check=True)
-    refused = emotion_ser("train", "--corpus", small, "--front", "speech", "--measured", tmp_path / "run", "--out", tmp_path / "other")
+    emotion_ser("evaluate", *corpus, "--out", tmp_path / "run", check=True)
+    refused = emotion_ser("train", *corpus, "--front", "speech", "--measured", tmp_path / "run", "--out", tmp_path / "other")
     fails(refused, "measured with another front, 'as-is'")
     assert "front" not in metrics(tmp_path / "run")["config"] and "--front" not in metrics(tmp_path / "run")["command"]
     kept["about"]["front"] = "studio"

@@ -137,7 +137,8 @@ def test_at_the_shell(small, tmp_path):
     "Evaluated and trained with copies: said in the record, the figure's title, the card; without them nothing is said"
     with pytest.raises(ValueError, match="give one or more"): EvaluationConfig(channels=-1)
     fails(emotion_ser("evaluate", "--corpus", small, "--encoder", "x", "--finetune", "1", "--channels", "1"), "leave channels out")
-    options = ("--corpus", small, "--channels", "1", "--front", "speech")
+    corpus = ("--corpus", small, "--emotions", "happy,sad")
+    options = (*corpus, "--channels", "1", "--front", "speech")
     emotion_ser("evaluate", *options, "--out", tmp_path / "run", check=True)
     run = metrics(tmp_path / "run")
     assert run["config"]["channels"] == 1 and "--channels 1" in run["command"]
@@ -145,5 +146,5 @@ def test_at_the_shell(small, tmp_path):
     about = json.loads((tmp_path / "model/config.json").read_text())["about"]
     assert about["channels"] == 1 and about["front"] == "speech" and "--channels 1" in about["command"]
     assert "| copies of each through other channels | 1 |" in (tmp_path / "model/README.md").read_text()
-    fails(emotion_ser("train", "--corpus", small, "--front", "speech", "--measured", tmp_path / "run", "--out", tmp_path / "other"),
+    fails(emotion_ser("train", *corpus, "--front", "speech", "--measured", tmp_path / "run", "--out", tmp_path / "other"),
           "measured with another channels, 1")
