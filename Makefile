@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# `make study TORCH=cpu` takes PyTorch without CUDA, 1.5 GB instead of 5.7, from PyTorch's own index (cu126 ...: for that CUDA); where another is installed, after `make clean`
+# `make study TORCH=cpu` takes PyTorch without CUDA, 1.9 GB instead of 5.8 in all, from PyTorch's own index (cu126 ...: for that CUDA); where another is installed, after `make clean`
 TORCH ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/$(TORCH)
 INDEX := $(if $(TORCH),--extra-index-url $(TORCH_INDEX))
