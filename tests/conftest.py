@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forked import forked
 from hypothesis import HealthCheck, settings
 
 from emotion_ser.core import silent
@@ -34,10 +35,19 @@ def run(*command, cwd=None, check=False, timeout=PATIENCE_S, **env):
     return done
 
 
-def emotion_ser(*args, **kwargs):
-    "Run the command line in a process of its own, where no encoder lies in the cache of the Hugging Face hub unless this test has put it there"
+def python(*arguments, cwd=None, check=False, timeout=PATIENCE_S, **env):
+    "Run a script or `-m module`, as `run` does, in a process that has imported torch and the like already"
+    done = forked(*arguments, cwd=cwd, timeout=timeout, env={**os.environ, **env})
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def emotion_ser(*args, anew=False, **kwargs):
+    """Run the command line in a process of its own, where no encoder lies in the cache of the Hugging Face hub unless this test has put it there.
+    `anew`: in a new Python, with its own order of sets, which imports what it needs itself"""
     hub = dict(HF_HUB_CACHE=os.path.join(os.environ.get("EMOTION_SER_CACHE", ROOT / "nowhere"), "hub"))
-    return run(sys.executable, "-m", "emotion_ser", *args, **(hub | kwargs))
+    command = ("-m", "emotion_ser", *args)
+    return run(sys.executable, *command, **(hub | kwargs)) if anew else python(*command, **(hub | kwargs))
 
 
 def signalled(*args, at, number=signal.SIGINT, **env):
@@ -45,7 +55,8 @@ def signalled(*args, at, number=signal.SIGINT, **env):
     `import` and `open` are signalled before they are done, `os.rename` (also of `os.replace`) when it is; `exit` and `end` are Python's own"""
     steps = [(*step, *("*", 1)[len(step) - 1:]) for step in at]
     path = os.pathsep.join(filter(None, [str(ROOT / "tests/signals"), os.environ.get("PYTHONPATH")]))
-    return emotion_ser(*args, PYTHONPATH=path, SIGNAL_AT=json.dumps([number, *steps]), **env)
+    anew = any(event in ("import", "exit", "end") for event, *_ in at)
+    return emotion_ser(*args, anew=anew, PYTHONPATH=path, SIGNAL_AT=json.dumps([number, *steps]), **env)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglo
 
 def test_two_runs_are_the_same(small, tmp_path):
     for out in ("A", "B"):
-        done = emotion_ser("study", "--corpus", small, "--seed", 1, "--out", tmp_path / out, check=True)
+        done = emotion_ser("study", "--corpus", small, "--seed", 1, "--out", tmp_path / out, anew=True, check=True)
         assert "UAR" in done.stdout and str(tmp_path / out) in done.stdout.replace("\n", "")
         assert files(tmp_path / out) == FILES
     assert metrics(tmp_path / "A") == metrics(tmp_path / "B")

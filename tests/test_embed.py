@@ -2,7 +2,6 @@
 import errno
 import hashlib
 import io
-import multiprocessing
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 from conftest import at_most, emotion_ser, fails
+from forked import APART
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,9 +36,6 @@ from emotion_ser.scale import RayWorker, ray_engine
 from emotion_ser.store import (
     EmbeddingJob, StoreError, embed_corpus, local_engine, open_filesystem, read_store, save_manifest, stored_contents,
     write_shard)
-
-APART = multiprocessing.get_context("forkserver")  # torch and transformers are imported once for all processes
-APART.set_forkserver_preload(["emotion_ser.store", "transformers.models.wav2vec2.modeling_wav2vec2", "pyarrow.parquet", "hypothesis", "pytest"])
 
 
 def frozen(tiny, store=None):
