@@ -43,11 +43,13 @@ CLICK_SAMPLES = (4, 32)  # samples on either side: so far a click may reach, so 
 
 def largest_after(
     size: np.ndarray,  # [n_samples], none below 0
-) -> np.ndarray:  # [n_samples]; 0 where nothing follows
+) -> np.ndarray:  # [n_samples]; 0 at the end, where too little follows to tell
     "The largest of the samples from 4 to 32 after each"
     near, far = CLICK_SAMPLES
     followed = np.pad(size, (0, far))
-    return reduce(np.maximum, (followed[k:k + len(size)] for k in range(near, far + 1)))
+    largest = reduce(np.maximum, (followed[k:k + len(size)] for k in range(near, far + 1)))
+    largest[-(near + far) // 2:] = 0
+    return largest
 
 # %% ../nbs/01e_front.ipynb #find_clicks
 def find_clicks(
