@@ -27,9 +27,9 @@ help:  ## what can be made
 study: .venv/study  ## install (TORCH=cpu: without CUDA), run the study on the embedded corpus, print its metrics
 	$(BIN)/emotion_ser study --out runs/sample
 
-test: .venv/test  ## install with the development extras, run every cell and every test
-	OMP_NUM_THREADS=1 $(BIN)/python tests/cells.py
-	$(BIN)/python -m pytest
+WORKERS ?= 2
+test: .venv/test  ## install with the development extras, run every cell and every test (WORKERS=4: so many processes side by side)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: .venv/test  ## clean and export the notebooks, and look them and the package over; before every commit
 	$(BIN)/nbdev_clean

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_ENCODER', 'REVISIONS', 'FAMILIES', 'ELSEWHERE', 'KERNELS', 'WEIGHTS', 'UNUSED', 'DTYPES', 'EncoderError',
-           'quiet_transformers', 'find_file', 'need_file', 'check_settings', 'read_settings', 'read_preparation',
-           'read_tensors', 'list_shards', 'read_weights', 'check_size', 'read_config', 'read_extractor',
-           'build_network', 'load_network', 'find_device', 'has_bfloat16', 'find_dtype']
+           'quiet_transformers', 'reach_hub', 'find_file', 'need_file', 'check_settings', 'read_settings',
+           'read_preparation', 'read_tensors', 'list_shards', 'read_weights', 'check_size', 'read_config',
+           'read_extractor', 'build_network', 'load_network', 'find_device', 'has_bfloat16', 'find_dtype']
 
 # %% ../nbs/01a_checkpoint.ipynb #imports-checkpoint
 import json, pickle, re, torch, warnings
@@ -43,6 +43,21 @@ def quiet_transformers():
         logging.set_verbosity(level)
         if bars: logging.enable_progress_bar()
 
+# %% ../nbs/01a_checkpoint.ipynb #reach_hub
+def reach_hub(
+    name: str,  # on the hub
+    file: str,  # of this checkpoint
+    revision: str | None = None,  # a commit of the hub
+):
+    "Raise `OSError` if a file is not in the cache and the hub does not answer within 10 s"
+    from huggingface_hub import constants, get_session, try_to_load_from_cache
+    try: cached = try_to_load_from_cache(name, file, revision=revision)
+    except ValueError: return  # no name that the hub could have, which it says itself
+    if cached or constants.HF_HUB_OFFLINE: return
+    try: get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:
+        raise OSError(f"{constants.ENDPOINT} cannot be reached: {error}") from None
+
 # %% ../nbs/01a_checkpoint.ipynb #find_file
 def find_file(
     name: str | Path,  # a folder, or a name on the hub
@@ -52,6 +67,7 @@ def find_file(
     "A file of a checkpoint. Raises `OSError` if the hub cannot be asked"
     if Path(name).is_dir(): return path if (path := Path(name) / file).is_file() else None
     from transformers.utils import cached_file
+    reach_hub(str(name), file, revision)
     found = cached_file(str(name), file, revision=revision,
                         _raise_exceptions_for_missing_entries=False)
     return Path(found) if found else None

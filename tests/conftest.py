@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from forked import forked
 from hypothesis import HealthCheck, settings
 
@@ -26,6 +27,14 @@ settings.load_profile("patient")
 PATIENCE_S = 1800  # what takes longer hangs; a loaded machine alone fails no test
 for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_server_request_timeout_seconds"): os.environ.setdefault(f"RAY_{wait}", str(PATIENCE_S))
 os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook too
+def pytest_collection_modifyitems(items):
+    "What shares fixtures of a module stays in one worker; notebooks go to whichever is free, after the rest"
+    items.sort(key=lambda item: item.module.__name__ == "test_cells")
+    for item in items:
+        if item.module.__name__ != "test_cells": item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 def run(*command, cwd=None, check=False, timeout=PATIENCE_S, **env):
@@ -106,48 +115,82 @@ def copy_sources(folder):
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory):
-    "sdist, the wheel from it, and a fresh environment that holds the wheel and borrows this one's dependencies: `dist`, `wheel`, `python`"
-    folder = tmp_path_factory.mktemp("installed")
+def shared_folder(tmp_path_factory):
+    "A folder that all workers of this run share"
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def made_once(shared_folder):
+    "`made_once(name, make)`: a folder that `make(folder)` has filled, in whichever worker needed it first"
+    def folder_of(name, make):
+        folder = shared_folder / "shared" / name / name
+        with FileLock(shared_folder / f"{name}.lock"):
+            if not (done := shared_folder / f"{name}.done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                make(folder)
+                done.touch()
+        return folder
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def shared_cache(shared_folder):
+    "A cache that all workers share: the synthetic corpus is made and embedded once"
+    return shared_folder / "shared/cache"
+
+
+def make_installed(folder):
+    "sdist, the wheel from it, and a fresh environment that holds the wheel and borrows this one's dependencies"
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", copy_sources(folder / "sources"), check=True)
     wheel, = (folder / "dist").glob("*.whl")
-    run(sys.executable, "-m", "venv", folder / "venv", check=True)
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", check=True)
     python = folder / "venv/bin/python"
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout.strip()
-    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, check=True)
     borrowed = run(sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", check=True).stdout
     (Path(site) / "borrowed.pth").write_text(borrowed)
-    return SimpleNamespace(dist=folder / "dist", sources=folder / "sources", wheel=wheel, python=python)
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--ignore-installed", wheel, check=True)
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def installed(made_once):
+    "A fresh environment with the wheel: `dist`, `sources`, `wheel`, `python`"
+    folder = made_once("installed", make_installed)
+    wheel, = (folder / "dist").glob("*.whl")
+    return SimpleNamespace(dist=folder / "dist", sources=folder / "sources", wheel=wheel, python=folder / "venv/bin/python")
+
+
+@pytest.fixture(scope="session")
+def small(made_once):
     "Four synthetic speakers, 240 clips"
-    return make_sample_corpus(tmp_path_factory.mktemp("corpora") / "small", seed=7, actors=4)
+    return made_once("small", lambda folder: make_sample_corpus(folder, seed=7, actors=4))
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny(made_once):
     "The folder of a wav2vec 2.0 of three small blocks with random weights"
-    return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny")
+    return made_once("tiny", tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")
-def imitated(tmp_path_factory):
+def imitated(made_once):
     "Small synthetic corpora in the naming of real ones, each with two voices of its own: name -> folder"
-    folder = tmp_path_factory.mktemp("imitated")
-    return {name: imitate_corpus(folder / name, name) for name in ("emodb", "emovo", "savee", "cafe")}
+    return {name: made_once(name, lambda folder: imitate_corpus(folder, name)) for name in ("emodb", "emovo", "savee", "cafe")}
 
 
 @pytest.fixture(scope="session")
-def robust_model(imitated, tmp_path_factory):
+def robust_model(imitated, made_once):
     "The folder of a classifier with a robust head, which learned from three of the imitated corpora"
     from emotion_ser.protocols import EvaluationConfig
     from emotion_ser.training import train_classifier
     corpora = ",".join(f"{name}:{imitated[name]}" for name in ("emodb", "emovo", "savee"))
-    folder = tmp_path_factory.mktemp("robust")
-    trained = train_classifier(EvaluationConfig(corpora, head="robust", front="speech"), cache_dir=folder / "cache", report=silent, progress=False)
-    return trained.save_pretrained(folder / "model")
+
+    def train(folder):
+        trained = train_classifier(EvaluationConfig(corpora, head="robust", front="speech"), cache_dir=folder / "cache", report=silent, progress=False)
+        trained.save_pretrained(folder / "model")
+    return made_once("robust", train) / "model"
 
 
 @pytest.fixture(autouse=True)

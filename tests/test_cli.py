@@ -4,11 +4,10 @@ import signal
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import emotion_ser, fails, metrics, run, shards, signalled
-
-from emotion_ser.synthetic import make_sample_corpus
 
 FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
 
@@ -46,10 +45,12 @@ def test_the_doubled_archive_gives_the_same_metrics(small, tmp_path):
     assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
 
 
-def test_a_killed_run_resumes(tmp_path, own_cache):
-    corpus = make_sample_corpus(tmp_path / "corpus", seed=3)
-    killed = signalled("study", "--corpus", corpus, "--out", tmp_path / "A", number=signal.SIGKILL, at=[("os.rename", "*.parquet")])
-    assert killed.returncode == -signal.SIGKILL and len(shards(own_cache)) == 1
+def test_a_killed_run_resumes(small, tmp_path, own_cache):
+    "Killed between two shards: a shard is written every two seconds, of a clock that goes on by a tenth with each clip"
+    corpus = small
+    killed = signalled("study", "--corpus", corpus, "--out", tmp_path / "A", number=signal.SIGKILL, at=[("os.rename", "*.parquet", 3)], CLOCK_STEP="0.1")
+    assert killed.returncode == -signal.SIGKILL and len(shards(own_cache)) == 3
+    assert 10 < sum(pq.read_metadata(shard).num_rows for shard in shards(own_cache)) < 200
     kept = {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}
     emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
     assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}.items()  # what was there was used, not made again

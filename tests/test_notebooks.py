@@ -20,12 +20,12 @@ nbformat.write(notebook, sys.argv[1])
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_runs_outside_the_repository(name, installed, tmp_path, monkeypatch):
+def test_runs_outside_the_repository(name, installed, shared_cache, tmp_path, monkeypatch):
     for place in ("EMOTION_SER_RAVDESS", "EMOTION_SER_ENCODER"): monkeypatch.delenv(place, raising=False)
     shutil.copy(ROOT / "nbs" / name, tmp_path)
     shutil.copytree(ROOT / "nbs/results", tmp_path / "results")
     run(installed.python, "-c", EXECUTE, name, cwd=tmp_path, check=True, timeout=3600,
-        EMOTION_SER_CACHE=str(installed.dist.parent / "cache"))  # the corpus is embedded once for all
+        EMOTION_SER_CACHE=str(shared_cache))
     *cells, where = nbformat.read(tmp_path / name, as_version=4).cells
     assert where.outputs[0].text.startswith(str(installed.python.parent.parent))
     assert sum(bool(cell.get("execution_count")) for cell in cells) > 4

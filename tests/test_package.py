@@ -59,13 +59,14 @@ def test_the_handful_is_importable_and_light():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"): emotion_ser.nonsense
 
 
-def test_the_wheel_works_elsewhere(installed, tmp_path):
+def test_the_wheel_works_elsewhere(installed, shared_cache, tmp_path, monkeypatch):
     "A study outside the repository, then a prediction without a network"
+    monkeypatch.setenv("EMOTION_SER_CACHE", str(shared_cache))
     where = run(installed.python, "-c", "import emotion_ser; print(emotion_ser.__file__)", cwd=tmp_path, check=True).stdout
     assert str(installed.python.parent.parent) in where
     done = run(installed.python.parent / "emotion_ser", "study", "--seed", "2", "--out", "A", cwd=tmp_path, check=True)
     assert "UAR" in done.stdout and (tmp_path / "A/metrics.json").is_file()
-    clip = sorted((tmp_path / "cache").glob("sample-1/Actor_01/*.wav"))[0]
+    clip = sorted(shared_cache.glob("sample-1/Actor_01/*.wav"))[0]
     said = run(installed.python.parent / "emotion_ser", "predict", clip, cwd=tmp_path, check=True, **offline(tmp_path)).stdout
     assert clip.name in said and "%" in said  # with the classifier that the wheel carries
 

@@ -10,8 +10,6 @@ import typer
 from conftest import ROOT
 
 from emotion_ser.cli import app
-from emotion_ser.own import load_corpus
-
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "nbs").glob("*.ipynb"))]
 COMMAND = re.compile(r"(?m)^(?:\w+=\S+ )*emotion_ser ([a-z]+ .*?)$")
 
@@ -45,10 +43,10 @@ def test_every_command_can_be_typed(page):
         group.commands[name].make_context(name, words)  # raises for an option or a value that there is not
 
 
-def test_the_first_lines_hear_a_file(tmp_path):
+def test_the_first_lines_hear_a_file(tmp_path, small):
     first = re.search(r"```python\n(.*?)```\n+```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     lines = [line for block in first.groups() for line in block.strip().splitlines()]
     assert len(lines) == 3 and "my.wav" in lines[2]
-    (tmp_path / "my.wav").write_bytes(open(load_corpus("sample", report=lambda sentence: None).path[0], "rb").read())
+    (tmp_path / "my.wav").write_bytes(next(small.rglob("*.wav")).read_bytes())
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True)
     assert re.fullmatch(r"(unsure \(\w+\?\)|\w+), \d+%\n", done.stdout), done.stderr
