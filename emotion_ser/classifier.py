@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from scipy.special import softmax
 from .audio import AudioError
 from .codec import Recording, open_recording
 from .core import write_file
@@ -27,7 +26,7 @@ from .checkpoint import EncoderError
 from .front import FRONTS
 from .embed import Encoder, FrozenEncoder
 from .acoustic import AcousticEncoder
-from .head import EmotionHead, HeadError, save_head
+from .head import EmotionHead, HeadError, save_head, softmax
 from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
 from .robust import RobustHead, load_any_head
 from .familiar import (

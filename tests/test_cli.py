@@ -1,12 +1,13 @@
 """The command as a user runs it: results, repeatability, interruption, and every failure in one line."""
 import shutil
 import signal
-import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import emotion_ser, fails, metrics, shards, signalled
+import soundfile
+from conftest import emotion_ser, fails, metrics, run, shards, signalled
 
 FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
 
@@ -97,13 +98,29 @@ def test_out_must_be_a_folder(small, tmp_path):
     fails(emotion_ser("study", "--corpus", small, "--out", tmp_path / "taken/below"), "taken")
 
 
+HEAVY = {"matplotlib", "seaborn", "sklearn", "scipy", "transformers", "torchaudio", "fsspec", "IPython", "requests"}  # each is slow to import
+
+
+def imported(*args):
+    "The packages that a command has imported when it is done"
+    code = ("import sys, emotion_ser.cli; emotion_ser.cli.app(sys.argv[1:], standalone_mode=False); "
+            "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)")
+    done = run(sys.executable, "-c", code, *args, check=True)
+    return {*done.stderr.splitlines()[-1].split()}
+
+
 def test_help_teaches_and_does_not_wait_for_torch():
     done = emotion_ser("study", "--help", check=True)
     for option in ("--corpus", "--encoder", "--layers", "--pooling", "--recipe", "--protocol", "--emotions", "--seed", "--out"): assert option in done.stdout
-    code = ("import sys, emotion_ser.cli; emotion_ser.cli.app(sys.argv[1:], standalone_mode=False); "
-            "sys.exit(bool({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))")
     for command in ([], ["study"], ["evaluate"], ["train"], ["predict"], ["embed"]):
-        assert subprocess.run([sys.executable, "-c", code, *command, "--help"], stdout=subprocess.DEVNULL).returncode == 0
+        assert not imported(*command, "--help") & {*HEAVY, "numpy", "pandas", "torch", "soundfile"}
+
+
+def test_predict_imports_what_it_needs(tmp_path):
+    for rate in (16000, 44100):
+        soundfile.write(tmp_path / "one.wav", np.sin(np.arange(2 * rate) / rate * 2 * np.pi * 220 * (1 + np.arange(2 * rate) / rate)), rate)
+        found = imported("predict", tmp_path / "one.wav", "--model", "acoustic")
+        assert "torch" in found and not found & HEAVY
 
 
 def test_an_unknown_choice_lists_the_choices():

@@ -1,7 +1,11 @@
 """Notebooks, package, README and wheel agree, and the check of the notebooks can fail."""
 import ast
 import json
+import os
+import re
 import sys
+import zipfile
+from urllib.parse import quote
 
 import pytest
 from conftest import ROOT, copy_sources, offline, run
@@ -65,6 +69,31 @@ def test_the_wheel_works_elsewhere(installed, shared_cache, tmp_path, monkeypatc
     clip = sorted(shared_cache.glob("sample-1/Actor_01/*.wav"))[0]
     said = run(installed.python.parent / "emotion_ser", "predict", clip, cwd=tmp_path, check=True, **offline(tmp_path)).stdout
     assert clip.name in said and "%" in said  # with the classifier that the wheel carries
+
+
+def index_of_torch(folder, version):
+    "A package index in a folder, which has one build of a torch that does nothing; its address"
+    wheel = f"torch-{version}-py3-none-any.whl"
+    (folder / "torch").mkdir(parents=True)
+    about = {"METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n",
+             "WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n", "RECORD": ""}
+    with zipfile.ZipFile(folder / "torch" / wheel, "w") as archive:
+        for name, text in about.items(): archive.writestr(f"torch-{version}.dist-info/{name}", text)
+    (folder / "torch/index.html").write_text(f'<a href="{quote(wheel)}">{wheel}</a>')
+    return folder.as_uri()
+
+
+def test_torch_without_cuda_can_be_chosen(tmp_path):
+    "`make study TORCH=cpu` asks a second index, whose build fits the exact version and is preferred"
+    recipe = lambda *words: run("make", "-n", "-W", "settings.ini", "study", *words, cwd=ROOT, check=True).stdout
+    assert "--extra-index-url" not in recipe()
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt" in recipe("TORCH=cpu")
+    exact = re.search(r"(?m)^torch==([\d.]+)$", (ROOT / "constraints.txt").read_text())[1]
+    both, cpu = index_of_torch(tmp_path / "pypi", exact), index_of_torch(tmp_path / "cpu", f"{exact}+cpu")
+    options = re.search(r"pip install -q (.*) -e ", recipe("TORCH=cpu", f"TORCH_INDEX={cpu}"))[1].split()
+    chosen = run(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--isolated", "--index-url", both,
+                 *options, "torch", cwd=ROOT, check=True, PIP_CONFIG_FILE=os.devnull).stdout
+    assert f"torch-{exact}+cpu" in chosen
 
 
 def test_imports_stand_alone(tmp_path):
