@@ -40,7 +40,7 @@ class Dataset:
     stats: list[np.ndarray]  # first the clips as they are, then each set of copies
     n_layers: int  # of the encoder
     labels: list[str]
-    parts: tuple | None = None  # which layers and statistics of the encoder `stats` holds, see `asked_parts`; None: all
+    parts: tuple | None = None  # which layers and statistics `stats` holds, see `asked_parts`; None: all
 
     @property
     def targets(self) -> np.ndarray:
@@ -118,7 +118,7 @@ def load_dataset(
     report=print,  # called with each sentence worth telling
     progress: bool = True,  # show progress bars
 ) -> Dataset:  # of the clips that can be decoded
-    "Embed a corpus, and its augmented copies, and load what settings read of it. Raises `CorpusError` and `AudioError`"
+    "Embed a corpus and its augmented copies, load what settings read. Raises `CorpusError`, `AudioError`"
     also = f", also at speeds {' and '.join(map(str, SPEEDS))}" if augment else ""
     if channels: also += f", also through {channels} other channel{'s' * (channels > 1)}"
     copies: list[dict] = [dict(speed=speed) for speed in SPEEDS if augment]

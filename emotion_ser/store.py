@@ -334,7 +334,7 @@ class Embeddings:
         return self.take(np.arange(len(self.manifest)))
 
     def take(self, rows, parts=None) -> np.ndarray:
-        "[len(rows), size] float32: these rows, and of them `parts` (see `read_store`), read from disk. Raises `StoreError`"
+        "[len(rows), size] float32: these rows, and `parts` of them, see `read_store`. Raises `StoreError`"
         contents = self.manifest.content.iloc[rows].tolist()
         return read_store(self.index, contents, self.encoder, self.store, parts)
 
