@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help study test check ci dist notebooks readme docs docs-serve results reproduce bench demo lock clean
+.PHONY: help study test check ci dist notebooks readme docs docs-serve results reproduce bench bench-scale demo lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -71,8 +71,11 @@ results: .venv/study  ## the recorded runs on RAVDESS and the bundled classifier
 reproduce: .venv/study  ## run them and compare with what is recorded, label for label (RUNS, ENCODER as above)
 	$(BIN)/python nbs/results/record.py $(RUNS) --encoder $(ENCODER) --check
 
-bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
+bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; half an hour
 	$(BIN)/python -W ignore bench/speed.py
+
+bench-scale: .venv/test  ## what the commands take on 1,250 to 20,000 clips: nbs/results/scale.csv; a quarter of an hour
+	$(BIN)/python -W ignore bench/scale.py
 
 PORT ?= 8866
 demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only

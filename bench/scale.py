@@ -88,23 +88,29 @@ def measured(
 
 
 def scale(
-    place: Path,  # a folder that is empty
-    sizes: list[int],  # clips
-    encoders: list[str],  # of `ENCODERS`
+    place: Path,  # a folder, for clips and caches
+    clips: int,
+    encoder: str,  # one of `ENCODERS`
     report=print,  # called with a sentence for each command
 ) -> pd.DataFrame:  # clips, command, encoder, cpu_s, wall_s, peak_mb
-    "Time and memory of each command at each size, each size with an empty cache"
+    "Time and memory of each command on so many clips, from an empty cache"
+    corpus, here, name = make_corpus(place / "clips", clips), place / f"{encoder}-{clips}", encoder
+    if encoder == "whisper": name = str(tiny_checkpoint(place / "network", "whisper", width=WIDTH, n_layers=BLOCKS))
     rows: list[tuple] = []
-    network = tiny_checkpoint(place / "network", "whisper", width=WIDTH, n_layers=BLOCKS)
-    for clips in sizes:
-        corpus = make_corpus(place / "clips", clips)
-        for name in encoders:
-            here = place / f"{name}-{clips}"
-            encoder = str(network) if name == "whisper" else name
-            for command, line in commands(corpus, encoder, here).items():
-                rows.append((clips, command, name, *measured(line, here)))
-                report("{} clips, {} with {}: {:.1f} s CPU, {:.1f} s, {:.0f} MB".format(*rows[-1]))
+    for command, line in commands(corpus, name, here).items():
+        rows.append((clips, command, encoder, *measured(line, here)))
+        report("{} clips, {} with {}: {:.1f} s CPU, {:.1f} s, {:.0f} MB".format(*rows[-1]))
     return pd.DataFrame(rows, columns=["clips", "command", "encoder", "cpu_s", "wall_s", "peak_mb"])
+
+
+def keep(table: pd.DataFrame, file: Path):
+    "Record what was measured of a size and an encoder; what is there of others stays"
+    if file.is_file():
+        there, now = (pd.MultiIndex.from_frame(one[["clips", "encoder"]]) for one in (read_table(file), table))
+        table = pd.concat([read_table(file)[~there.isin(now)], table])
+    record(table.round(2).sort_values(["encoder", "clips"], kind="stable"), file, command="make bench-scale",
+           machine=machine(), seed=0, corpus=f"synthetic, {EACH} clips of 0.3 to 1 s by each speaker",
+           encoder=f"acoustic; whisper with random weights, {BLOCKS} blocks, {WIDTH} wide")
 
 
 def main():
@@ -114,18 +120,10 @@ def main():
     option("--out", type=Path, default=Path("nbs/results"), help="folder for scale.csv; default: nbs/results")
     option("--sizes", type=int, nargs="+", default=SIZES, help="clips; default: 1250 5000 20000")
     option("--encoders", nargs="+", choices=ENCODERS, default=ENCODERS, help="default: both")
-    option("--place", type=Path, help="folder for clips and caches; default: one that is removed at the end")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        table = scale(chosen.place or Path(place), chosen.sizes, chosen.encoders)
-    file = chosen.out / "scale.csv"
-    if file.is_file():  # what was measured of another encoder stays
-        before = read_table(file)
-        table = pd.concat([before[~before.encoder.isin(chosen.encoders)], table], ignore_index=True)
-    record(table.round(2), file, command="make bench-scale", machine=machine(), seed=0,
-           corpus=f"synthetic, {EACH} clips of 0.3 to 1 s by each speaker",
-           encoder=f"acoustic; whisper with random weights, {BLOCKS} blocks, {WIDTH} wide")
-    print(f"\n{table.round(1).to_string(index=False)}")
+        for encoder in chosen.encoders:
+            for clips in chosen.sizes: keep(scale(Path(place), clips, encoder), chosen.out / "scale.csv")
 
 
 if __name__ == "__main__": main()
