@@ -8,7 +8,7 @@ TORCH ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/$(TORCH)
 INDEX := $(if $(TORCH),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help study test check ci dist notebooks readme docs docs-serve results reproduce bench demo lock clean
+.PHONY: help study test check ci dist notebooks readme docs docs-serve results reproduce bench bench-scale demo lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -76,9 +76,12 @@ results: .venv/study  ## the recorded runs on RAVDESS and the bundled classifier
 reproduce: .venv/study  ## run them and compare with what is recorded, label for label (RUNS, ENCODER as above)
 	$(BIN)/python nbs/results/record.py $(RUNS) --encoder $(ENCODER) --check
 
-bench: .venv/test  ## how fast it embeds, against the bare network and what users would run instead: nbs/results/speed*.csv; a quarter of an hour
+bench: .venv/test  ## how fast it embeds and answers, against the bare network and what users would run instead: nbs/results/speed*.csv, contact.csv; half an hour
 	$(BIN)/python -W ignore bench/contact.py
 	$(BIN)/python -W ignore bench/speed.py
+
+bench-scale: .venv/test  ## what the commands take on 1,250 to 20,000 clips: nbs/results/scale.csv; a quarter of an hour
+	$(BIN)/python -W ignore bench/scale.py
 
 PORT ?= 8866
 demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only

@@ -22,6 +22,7 @@ from emotion_ser.store import embed_corpus
 
 ENCODERS = ("whisper-base", "wav2vec2-base")
 OURS = "this project"
+FASTER = "faster-whisper's encoder"
 
 
 def whisper_place() -> str:
@@ -126,6 +127,45 @@ def nkululeko_loop(encoder: Encoder, waveforms: list[np.ndarray]) -> np.ndarray:
     return np.stack([embed(waveform, SAMPLING_RATE, "clip") for waveform in waveforms])
 
 
+class FasterWhisper:
+    "faster-whisper's encoder, CTranslate2, on the frames of the clip alone: the last layer, no other"
+    def __init__(self, encoder: Encoder, compute: str = "float32"):
+        import ctranslate2
+        self.encoder, cores = encoder, torch.get_num_threads()
+        with tempfile.TemporaryDirectory() as folder:
+            place = converted(encoder, folder)
+            self.model = ctranslate2.models.Whisper(
+                place, device="cpu", compute_type=compute, intra_threads=1, inter_threads=cores)
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        "[n_samples] float32 at 16 kHz -> [width]"
+        from ctranslate2 import StorageView
+        mel = np.ascontiguousarray(self.encoder.prepare(waveform[None]).numpy())
+        return np.array(self.model.encode(StorageView.from_array(mel)))[0].mean(0)
+
+
+def converted(
+    encoder: Encoder,  # a Whisper
+    folder: str,  # receives two models
+) -> str:  # the folder of the second
+    "A checkpoint for CTranslate2; it wants a decoder, which gets one block of random weights and is never asked"
+    from ctranslate2.converters import TransformersConverter
+    from transformers import WhisperForConditionalGeneration
+    config: Any = encoder.model.config
+    whole = WhisperForConditionalGeneration(type(config)(**{**config.to_dict(), "decoder_layers": 1}))
+    whole.model.encoder.load_state_dict(encoder.model.state_dict())
+    with quiet_transformers():
+        whole.save_pretrained(f"{folder}/whole")
+        encoder.extractor.save_pretrained(f"{folder}/whole")
+        return TransformersConverter(f"{folder}/whole").convert(f"{folder}/converted")
+
+
+def faster_whisper_loop(embed: FasterWhisper, waveforms: list[np.ndarray]) -> np.ndarray:
+    "CTranslate2, a clip per core"
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
+        return np.stack(list(pool.map(embed, waveforms)))
+
+
 # ---------------------------------------------------------------- tried and dropped
 
 def in_int8(encoder: Encoder) -> Encoder:
@@ -193,6 +233,9 @@ def rivals(
              "padded loop, batches of 8": Competitor(padded_loop, plain)}
     if name == "whisper-base":
         found["stock 30 s call"] = Competitor(partial(padded_loop, size=1), plain)
+        if importlib.util.find_spec("ctranslate2"):
+            for name, compute in {FASTER: "float32", f"{FASTER}, int8": "int8_float32"}.items():
+                found[name] = Competitor(faster_whisper_loop, lambda how=compute: FasterWhisper(plain(), how))
     elif importlib.util.find_spec("nkululeko"):
         found["nkululeko"] = Competitor(nkululeko_loop, plain)
     return found

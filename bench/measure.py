@@ -31,6 +31,24 @@ def machine() -> str:
     return f"{model}, {torch.get_num_threads()} threads, bfloat16 {bfloat16}"
 
 
+def in_turn(
+    runs: dict[str, Callable],  # name -> a function of the first clip and of how many to embed
+    clips: int,
+    size: int = 60,  # clips of a turn
+) -> pd.DataFrame:  # seconds [n_turns, n_competitors]
+    "Everybody once over a whole corpus, a stretch of it at a time, forwards and backwards"
+    seconds = []
+    for run in runs.values(): run(0, 4)  # a warm-up
+    for i, start in enumerate(range(0, clips, size)):
+        row = {}
+        for name in list(runs)[:: -1 if i % 2 else 1]:
+            started = time.perf_counter()
+            runs[name](start, size)
+            row[name] = time.perf_counter() - started
+        seconds.append(row)
+    return pd.DataFrame(seconds)[list(runs)]
+
+
 def alternate(
     runs: dict[str, Callable],  # name -> a function of how many clips to embed (None: all)
     rounds: int = 3,
@@ -96,14 +114,14 @@ def growth(
     paths: list[str],
     times=(1, 4, 16),  # the corpus
     rounds: int = 3,
-) -> pd.DataFrame:  # times, seconds and peak_mb (medians over rounds), clips, per_clip_ms
+) -> pd.DataFrame:  # times, seconds, cpu_s and peak_mb (medians over rounds), clips, per_clip_ms of CPU
     "How time and memory grow with the corpus; each run in a process of its own, sizes taking turns"
     measured = pd.DataFrame([(n, *in_fresh_process("growth", encoder, n, *paths))
                              for _ in range(rounds) for n in times],
-                            columns=["times", "seconds", "peak_mb"])
+                            columns=["times", "seconds", "cpu_s", "peak_mb"])
     table = measured.groupby("times").median().reset_index()
     clips = len(paths) * table.times
-    return table.assign(clips=clips, per_clip_ms=1000 * table.seconds / clips)
+    return table.assign(clips=clips, per_clip_ms=1000 * table.cpu_s / clips)
 
 
 def import_seconds(

@@ -96,8 +96,10 @@ def drawn_metrics(
     "Every metric on corpora made of groups drawn with replacement"
     counts = group_confusions(truth, prediction, labels, groups)
     n, rng = len(counts), np.random.default_rng(seed)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=draws)  # how often each: [draws, n_groups]
-    return confusion_metrics(np.tensordot(drawn, counts, axes=1))
+    at_once = max(1, 2**20 // n)  # thousands of draws of thousands of clips would be gigabytes
+    sizes = [min(at_once, draws - done) for done in range(0, draws, at_once)]
+    drawn = (rng.multinomial(n, np.full(n, 1 / n), size=size) for size in sizes)  # how often each: [size, n_groups]
+    return confusion_metrics(np.concatenate([np.tensordot(often, counts, axes=1) for often in drawn]))
 
 # %% ../nbs/05_evaluate.ipynb #tails
 def percentile_interval(

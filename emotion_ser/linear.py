@@ -43,7 +43,7 @@ def as_network(
     seen = np.isfinite(self.bias)
     names = [label for label, is_seen in zip(labels, seen) if is_seen]
     head = EmotionHead(self.weight.shape[1], names, hidden=0, dropout=0.0, standardise=True)
-    head.fit_scale(torch.tensor(vectors))
+    head.fit_scale(torch.as_tensor(vectors))
     weight, bias = self.weight[seen].astype(float), self.bias[seen]
     scaled = weight * head.scale.numpy(), bias + weight @ head.mean.double().numpy()
     with torch.no_grad():
@@ -68,7 +68,9 @@ def standardise(
         mean = shares @ vectors
         deviation = np.sqrt(shares @ np.square(vectors - mean))
     deviation = np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
-    return mean, deviation, (vectors - mean) / deviation
+    z = vectors - mean
+    z /= deviation  # in place: a corpus is held once less
+    return mean, deviation, z
 
 # %% ../nbs/03a_linear.ipynb #balanced-weights
 def balanced_weights(
@@ -214,7 +216,8 @@ def label_centres(
     own = [places == k for k in range(places.max() + 1)]
     if weights is None: centres = np.stack([z[k].mean(axis=0) for k in own])
     else: centres = np.stack([np.average(z[k], axis=0, weights=weights[k]) for k in own]).astype(z.dtype)
-    residuals = z - centres[places]
+    residuals = centres[places]
+    np.subtract(z, residuals, out=residuals)
     if not residuals.any():
         raise HeadError("the clips of each label are all alike (or each label has one clip only), "
                         "so a discriminant cannot learn how clips of a label differ; "

@@ -33,7 +33,7 @@ from .calibrate import (
     BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability, reliability)
 from .compare import paired_difference, sign_flip
 from emotion_ser.runs import (
-    RunConfig, confusion_table, load_manifest, output_folder, prediction_table, run_facts,
+    RunConfig, confusion_table, corpus_root, load_manifest, output_folder, prediction_table, run_facts,
     settings_record)
 from .robust import ROBUST
 from .dataset import Dataset, load_dataset, load_full_encoder
@@ -127,13 +127,14 @@ def read_config(
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder, c.front)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
-    dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
-                           speaker_norm=c.speaker_norm, cache_dir=cache_dir, report=report, progress=progress)
-    usable = dataset.manifest
     tuner: Any = None
+    if c.head == "robust": tuner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
+    settings = [tuner.candidate] if tuner else sum(grids, [])
+    dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels, speaker_norm=c.speaker_norm,
+                           settings=settings, cache_dir=cache_dir, report=report, progress=progress)
+    usable = dataset.manifest
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
-    if c.head == "robust": tuner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
     return Task(replace(c, protocol=protocol), encoder, dataset, splits, grids, tuner)
 
 # %% ../nbs/08_protocols.ipynb #_key
@@ -272,10 +273,10 @@ def pooled_predictions(
     results: list[SplitResult],
 ) -> pd.DataFrame:  # see `prediction_table`, and split; of whole corpora also what `add_corpora` adds
     "A row per split and tested clip"
-    tables = []
+    tables, root = [], corpus_root(dataset.manifest)
     for k, (split, result) in enumerate(zip(splits, results)):
         calibrated = apply_temperature(result.probabilities, result.temperature)
-        table = prediction_table(dataset.manifest, split.test, calibrated, dataset.labels)
+        table = prediction_table(dataset.manifest, split.test, calibrated, dataset.labels, root)
         if split.protocol in WHOLE_CORPORA: table = add_corpora(table, dataset.manifest, split)
         tables.append(table.assign(split=k))
     return pd.concat(tables, ignore_index=True)

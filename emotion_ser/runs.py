@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NEUTRAL', 'FEW_CLIPS', 'check_finetune', 'options', 'settings_record', 'check_config', 'RunConfig', 'load_manifest',
-           'report_scarce', 'usable_clips', 'folders_at', 'output_folder', 'prediction_table', 'corpus_digest',
-           'run_facts', 'confusion_table']
+           'report_scarce', 'usable_clips', 'folders_at', 'output_folder', 'corpus_root', 'prediction_table',
+           'corpus_digest', 'run_facts', 'confusion_table']
 
 # %% ../nbs/05c_runs.ipynb #imports-runs
 import hashlib, json, os, shlex
@@ -171,15 +171,22 @@ def output_folder(
             if not any(folder.iterdir()): folder.rmdir()
         raise
 
+# %% ../nbs/05c_runs.ipynb #corpus-root
+def corpus_root(manifest: pd.DataFrame) -> str:
+    "The folder that holds a whole corpus"
+    folders = {os.path.dirname(path) for path in manifest.path}
+    return os.path.commonpath([os.path.abspath(folder) for folder in folders])
+
 # %% ../nbs/05c_runs.ipynb #_predictions
 def prediction_table(
     manifest: pd.DataFrame,
     rows: np.ndarray,  # [n] that were tested
     probabilities: np.ndarray,  # [n, n_labels]
     labels: list[str],
+    root: str | None = None,  # what paths are relative to; default: `corpus_root`
 ) -> pd.DataFrame:  # path, actor, truth, prediction, a probability per label; of stretches start and end
-    "A row per tested clip; paths are relative to the folder that holds the whole corpus"
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in manifest.path])
+    "A row per tested clip"
+    root = root or corpus_root(manifest)
     where = ["path", *(c for c in ("start", "end") if c in manifest), "actor"]
     table = manifest.iloc[rows][[*where, "emotion"]].reset_index(drop=True)
     table = table.rename(columns=dict(emotion="truth"))

@@ -281,9 +281,9 @@ def run_adaptation(
         manifest = load_manifest(c.corpus, c.emotions, report, c.map)
         make_splits(manifest, "corpora", c.seed)  # fail early
         encoder = load_full_encoder(c.encoder, c.front)
-        dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
-                               cache_dir=cache_dir, report=report, progress=progress)
         learner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
+        dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels, settings=[learner.candidate],
+                               cache_dir=cache_dir, report=report, progress=progress)
         rows: list[dict] = []
         for split in tqdm(make_splits(dataset.manifest, "corpora", c.seed), unit="corpus", disable=not progress):
             head = learner.fit(dataset, split, inner_folds(dataset.manifest, split)).head

@@ -194,12 +194,14 @@ def read_store(
     contents: list[str],  # of the clips
     encoder: FrozenEncoder,
     store: str,  # from `store_path`
+    parts: tuple | None = None,  # layers, and places in the encoder's `statistics`; default: what it chooses
 ) -> np.ndarray:  # [n_clips, size] float32
-    "The layers and statistics that an encoder chooses, of these clips. Raises `StoreError`"
-    statistics = encoder.statistics[POOLINGS[encoder.pooling]]
-    columns = [column_name(k, statistic) for k in encoder.layers for statistic in statistics]
+    "Some layers and statistics of these clips; nothing else is read. Raises `StoreError`"
+    layers, places = parts or (encoder.layers, range(encoder.n_stats)[POOLINGS[encoder.pooling]])
+    columns = [column_name(k, encoder.statistics[i]) for k in layers for i in places]
     files, names = open_filesystem(store)[0], np.array(contents, dtype=object)
-    vectors = np.empty((len(contents), encoder.size), np.float32)
+    vectors = np.empty((len(contents), len(columns) * encoder.width), np.float32)
+    if not columns: return vectors
     shards = pd.Series(contents).map(index)
     for shard, rows in shards.groupby(shards).groups.items():
         vectors[rows] = read_shard(files, str(shard), names[rows], columns, encoder.width)
@@ -331,10 +333,10 @@ class Embeddings:
         "[n_clips, size] float32. Raises `StoreError`"
         return self.take(np.arange(len(self.manifest)))
 
-    def take(self, rows) -> np.ndarray:
-        "[len(rows), size] float32: these rows alone, read from disk. Raises `StoreError`"
+    def take(self, rows, parts=None) -> np.ndarray:
+        "[len(rows), size] float32: these rows, and `parts` of them, see `read_store`. Raises `StoreError`"
         contents = self.manifest.content.iloc[rows].tolist()
-        return read_store(self.index, contents, self.encoder, self.store)
+        return read_store(self.index, contents, self.encoder, self.store, parts)
 
 # %% ../nbs/02b_store.ipynb #skip-reasons
 def skip_reasons(

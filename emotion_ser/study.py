@@ -75,11 +75,11 @@ def train_frozen(
     seed: int = 0,
 ) -> Trained:
     "Train a head on what a frozen encoder gives"
-    vectors, labels = embedded.vectors, label_names(embedded.manifest)
+    labels = label_names(embedded.manifest)
     targets = to_targets(embedded.manifest.emotion, labels)
-    head, history = train_head(vectors[split.train], targets[split.train],
-                               vectors[split.valid], targets[split.valid], labels, recipe, seed)
-    return Trained(embedded.encoder, head, history, head.predict_proba(vectors[split.test]))
+    head, history = train_head(embedded.take(split.train), targets[split.train],
+                               embedded.take(split.valid), targets[split.valid], labels, recipe, seed)
+    return Trained(embedded.encoder, head, history, head.predict_proba(embedded.take(split.test)))
 
 # %% ../nbs/06_study.ipynb #tune
 def train_tuned(

@@ -151,7 +151,7 @@ def train_head(
     "Train a head by a recipe. Deterministic on one machine. Raises `HeadError` if a part is empty"
     if not len(train_vectors) or not len(valid_vectors):
         raise HeadError("training needs at least one clip to learn from and one to validate on")
-    tensor = lambda array, dtype: torch.tensor(np.asarray(array), dtype=dtype)
+    tensor = lambda array, dtype: torch.as_tensor(np.asarray(array), dtype=dtype)  # no copy of what fits
     train = tensor(train_vectors, torch.float32), tensor(train_targets, torch.long)
     valid = tensor(valid_vectors, torch.float32), tensor(valid_targets, torch.long)
     with one_thread(), torch.random.fork_rng(devices=[]):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['THRESHOLDS', 'ANSWERED', 'check_trainable', 'inner_protocol', 'training_split', 'check_folds', 'guessing',
            'inner_findings', 'report_findings', 'Learned', 'learn', 'inner_result', 'choose_threshold', 'make_promise',
-           'inner_sides', 'learn_robust', 'learn_head', 'corpus_facts', 'encoder_facts', 'describe', 'training_command',
-           'assemble', 'with_checks', 'check_cited_settings', 'check_cited', 'train_classifier']
+           'inner_sides', 'learn_robust', 'learnable', 'learn_head', 'corpus_facts', 'encoder_facts', 'describe',
+           'training_command', 'assemble', 'with_checks', 'check_cited_settings', 'check_cited', 'train_classifier']
 
 # %% ../nbs/14a_training.ipynb #imports-training
 from dataclasses import asdict, dataclass
@@ -242,6 +242,15 @@ def learn_robust(
     report(f"{view}: inner UAR {100 * result.inner_uar:.1f}. {promise_text(promise).strip()}")
     return Learned(found.head, view, temperature, findings, threshold, promise)
 
+# %% ../nbs/14a_training.ipynb #learnable
+def learnable(
+    encoder: FrozenEncoder,
+    config: EvaluationConfig,
+) -> list[Candidate]:  # of a robust head one
+    "The settings that a configuration lets compete. Raises `EncoderError`"
+    view = encoder, config.layers, config.pooling
+    return [robust_candidate(*view)] if config.head == "robust" else candidates(config.head, *view)
+
 # %% ../nbs/14a_training.ipynb #learn-head
 def learn_head(
     dataset: Dataset,
@@ -251,9 +260,9 @@ def learn_head(
     report=print,  # called with each sentence worth telling
 ) -> Learned:
     "Learn as a configuration says"
-    view = encoder, config.layers, config.pooling
-    if config.head == "robust": return learn_robust(dataset, split, robust_candidate(*view), report)
-    return learn(dataset, split, candidates(config.head, *view), report)
+    settings = learnable(encoder, config)
+    if config.head == "robust": return learn_robust(dataset, split, settings[0], report)
+    return learn(dataset, split, settings, report)
 
 # %% ../nbs/14a_training.ipynb #corpus_facts
 def corpus_facts(
@@ -382,7 +391,7 @@ def train_classifier(
     encoder = load_full_encoder(config.encoder, config.front)
     check_view(encoder, config.layers, config.pooling)
     dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
-                           cache_dir=cache_dir, report=report, progress=progress)
+                           settings=learnable(encoder, config), cache_dir=cache_dir, report=report, progress=progress)
     split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
     check_cited(run, pairs, encoder, clips, dataset.labels)

@@ -3,6 +3,7 @@ import importlib.util
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ import accuracy  # noqa: E402
 import competitors  # noqa: E402
 import measure  # noqa: E402
 import speed  # noqa: E402
+import tried  # noqa: E402
 from competitors import Competitor, forward_by_clip, forward_only, from_files, padded_loop, pipeline_loop  # noqa: E402
 
 
@@ -121,7 +123,8 @@ def test_the_recorded_names_are_todays():
     recorded = speed.read_table(ROOT / "nbs/results/speed.csv").groupby("encoder").contestant.apply(set)
     for name in competitors.ENCODERS:
         everybody = set(competitors.competitors(name))
-        assert everybody - recorded[name] <= {"this project, bfloat16"} and recorded[name] - everybody <= {"nkululeko"}
+        installed = {"this project, bfloat16", "nkululeko", competitors.FASTER, f"{competitors.FASTER}, int8"}
+        assert everybody ^ recorded[name] <= installed
 
 
 def test_a_small_benchmark(tiny, paths, monkeypatch):
@@ -154,7 +157,41 @@ def test_other_arithmetic_is_compared_for_unseen_speakers(tiny, small, own_cache
     assert list(table) == list(speed.read_table(ROOT / "nbs/results/speed_accuracy.csv"))
 
 
-@pytest.mark.parametrize("script", ["speed.py", "accuracy.py", "one_process.py"])
+def test_a_whole_corpus_is_embedded_once_by_everybody(tiny, paths, monkeypatch):
+    monkeypatch.setenv("EMOTION_SER_ENCODER", str(tiny["whisper"]))
+    asked = []
+    seconds = measure.in_turn({name: lambda start, n, name=name: asked.append((name, start)) for name in "ab"}, clips=5, size=2)
+    assert asked[2:] == [("a", 0), ("b", 0), ("b", 2), ("a", 2), ("a", 4), ("b", 4)] and seconds.shape == (3, 2)
+    table = speed.whole_corpus(paths[:3])
+    assert (table.clips == 3).all() and (table.clips_per_s > 0).all()
+    assert table.set_index("contestant").times_bare["bare network, clip per core"] == 1
+
+
+def test_growth_is_timed_after_every_length_was_heard(tiny, paths, monkeypatch):
+    "What is done once for each length of clip is no growth: all clips are embedded before the clock starts"
+    import one_process
+    embedded = []
+    monkeypatch.setattr(competitors, "benchmark_encoder", lambda *_: None)
+    monkeypatch.setattr(competitors, "from_files", lambda encoder, paths, times=1: embedded.append((len(paths), times)))
+    one_process.growth(SimpleNamespace(encoder="whisper-base", paths=paths, times=4))
+    assert embedded == [(6, 1), (6, 4)]
+
+
+def test_other_ways_compute_the_same(tiny, paths, monkeypatch):
+    "But for integers and bfloat16, which come near"
+    monkeypatch.setenv("EMOTION_SER_ENCODER", str(tiny["whisper"]))
+    table = tried.try_all("whisper-base", [load_waveform(path) for path in paths[:3]]).set_index("contestant")
+    alike = table.index[~table.index.str.contains("int8|bf")]
+    assert len(alike) >= 4 and (table.cosine[alike] > 0.9999).all() and (table.cosine > 0.9).all()
+    assert (table.cpu_ms > 0).all() and table.times_bare["bare network"] == 1
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("ctranslate2"), reason="needs ctranslate2")
+def test_faster_whispers_encoder_hears_the_clip_alone(whisper, waveforms):
+    equal(competitors.faster_whisper_loop(competitors.FasterWhisper(whisper), waveforms), forward_only(whisper, waveforms), 1e-4)
+
+
+@pytest.mark.parametrize("script", ["speed.py", "accuracy.py", "one_process.py", "scale.py", "tried.py"])
 def test_help(script):
     done = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True, check=True)
     assert "usage" in done.stdout
