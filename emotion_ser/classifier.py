@@ -64,6 +64,7 @@ class EmotionClassifier(Listener):
     from_pretrained: ClassVar[Callable]  # a name or a folder -> a classifier
     save_pretrained: ClassVar[Callable]  # into a folder
     push_to_hub: ClassVar[Callable]  # under a name
+    export: ClassVar[Any]  # into one ONNX file
 
     def __post_init__(self):
         check_fit(self.head, self.encoder)
@@ -95,6 +96,7 @@ class Later:
 
 
 for name in ("adapt", "source"): setattr(EmotionClassifier, name, Later(name, "emotion_ser.adaptation"))
+EmotionClassifier.export = Later("export", "emotion_ser.onefile")
 
 # %% ../nbs/14_classifier.ipynb #save_classifier
 @patch
