@@ -51,6 +51,8 @@ def encoder_at_hand(
     model: str,  # one of `bundled_models()`
 ) -> bool:
     "Whether the encoder of a bundled classifier lies in the cache of the Hugging Face hub, which is not asked"
+    from huggingface_hub.constants import HF_HUB_CACHE
+    if not Path(HF_HUB_CACHE).is_dir(): return False  # nobody has fetched anything
     from huggingface_hub import try_to_load_from_cache
     about = bundled_record(model)
     found = [try_to_load_from_cache(about["encoder"], file, revision=about["revision"]) for file in NEEDED]

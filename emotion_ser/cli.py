@@ -257,7 +257,7 @@ def listen_command(
     seconds: Seconds = None,
 ):
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
-    from emotion_ser.classifier import stream
+    from emotion_ser.listening import stream
     from emotion_ser.windows import microphone
     classifier = chosen_classifier(chosen_model(model, encoder_path), encoder_path, threshold, source)
     number = int(device) if device and device.isdigit() else None

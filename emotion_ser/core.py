@@ -253,7 +253,7 @@ def default_cache() -> Path:  # the folder `EMOTION_SER_CACHE` names, else the u
 # %% ../nbs/00_core.ipynb #versions
 def versions() -> dict:  # package -> version
     "What a figure depends on"
-    packages = ("emotion_ser", "torch", "torchaudio", "transformers", "numpy", "scipy",
+    packages = ("emotion_ser", "torch", "transformers", "numpy", "scipy",
                 "scikit-learn", "pandas", "soundfile")
     installed = {package: importlib.metadata.version(package) for package in packages}
     return dict(python=platform.python_version(), **installed)

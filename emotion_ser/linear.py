@@ -11,11 +11,10 @@ import torch, warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fastcore.basics import patch
-from scipy.special import softmax
 from typing import ClassVar
 import numpy as np
 import pandas as pd
-from .head import EmotionHead, HeadError
+from .head import EmotionHead, HeadError, softmax
 
 # %% ../nbs/03a_linear.ipynb #linearhead
 @dataclass(frozen=True)

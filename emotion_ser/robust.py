@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 from fastcore.basics import patch
-from scipy.special import softmax
 from torch import nn
 from torch.nn.functional import cross_entropy
 import numpy as np
 from .core import one_thread
-from .head import EmotionHead, HeadError, load_head, read_head
+from .head import EmotionHead, HeadError, load_head, read_head, softmax
 from .linear import LinearHead, balanced_weights, fold_scale, standardise
 from .calibrate import fit_temperature
 

@@ -12,7 +12,6 @@ __all__ = ['REGULARISATION', 'ANY', 'HEADS', 'Candidate', 'search_space', 'check
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from .corpus import CorpusError
 from .splits import WHOLE_CORPORA, Split, inner_folds
 from .checkpoint import EncoderError
 from .embed import FrozenEncoder, parse_layers
-from .head import EmotionHead
+from .head import EmotionHead, softmax
 from .linear import LinearHead, balanced_weights, fit_discriminant, fit_logistic
 from .train import BASELINE, TUNED, fewer_epochs, train_head
 from .evaluate import score

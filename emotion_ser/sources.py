@@ -12,13 +12,13 @@ __all__ = ['COUNTS', 'ONE_SIDED', 'RECALLS', 'ADAPTATION_OPTIONS', 'clip_sources
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
 from .core import save_figures, write_file, write_table
 from .splits import Split, inner_folds, make_splits
 from .embed import FrozenEncoder
+from .head import softmax
 from .evaluate import score
 from .robust import ROBUST, RobustHead, RobustRecipe, fit_parts, join_parts
 from .shift import estimate_shift

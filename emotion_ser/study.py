@@ -11,7 +11,6 @@ import json, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from scipy.special import softmax
 from typing import ClassVar
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from .splits import Split, make_split, protocol_name
 from .embed import FrozenEncoder
 from .acoustic import load_encoder
 from .store import Embeddings, embed_corpus
-from .head import EmotionHead, save_head
+from .head import EmotionHead, save_head, softmax
 from .train import RECIPES, Recipe, plot_learning_curves, train_head
 from .blocks import TunedEncoder, UPPER_FILE, save_upper
 from .states import States, embed_states

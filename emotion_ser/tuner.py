@@ -8,11 +8,11 @@ __all__ = ['tuned_logits', 'FineTuner', 'load_tuner']
 # %% ../nbs/07a_tuner.ipynb #imports-tuner
 from dataclasses import dataclass
 from pathlib import Path
-from scipy.special import softmax
 import numpy as np
 import pandas as pd
 from .splits import Split
 from .store import open_filesystem, open_store, put_bytes, store_path
+from .head import softmax
 from .blocks import TunedEncoder
 from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune, run_key
