@@ -13,8 +13,8 @@ from emotion_ser.bundled import encoder_at_hand
 from emotion_ser.card import corpora_of, read_info
 from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.corpora import CORPORA
-from emotion_ser.licences import strictest_licence
-from emotion_ser.onefile import read_metadata
+from emotion_ser.onefile import export_classifier
+from emotion_ser.portable import read_metadata
 from emotion_ser.sounds import NO_SPEECH
 from emotion_ser.synthetic import make_voice, utter
 
@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent
 WASM = "ort-wasm-simd-threaded.wasm"
 MODELS = {"acoustic": "answers at once; seldom sure of a stranger", "whisper-base": "right more often; loads when it is chosen"}
 CARD = "https://github.com/emotion-ser/emotion_ser/blob/main/emotion_ser/models/{}/README.md"
-KEPT = ("labels", "threshold", "temperature", "reasons", "adapt")  # of the metadata, what the page reads
+KEPT = ("name", "license", "labels", "threshold", "temperature", "reasons", "adapt")  # of the metadata, what the page reads
 
 
 def percent(share): return "" if share is None else f"{100 * share:.0f}%"
@@ -43,18 +43,16 @@ def worth(about):
                  "The corpora are acted speech: a score on them says little about speech that is not, and nothing about what somebody feels. It is not for judging anybody."]
     rows = [[CORPORA[row["corpus"]].title, percent(row["uar"]), span(*row["interval"]), percent(row["trusted"]), percent(row["right_when_trusted"])]
             for row in m["corpora"] if row["corpus"] in CORPORA]
-    licence = f"The weights are under {strictest_licence(corpora_of(info))}: commercial use needs a licence of the corpora's owners."
-    return dict(sentences=sentences, rows=rows, licence=licence, card=CARD.format(about["name"]),
-                head=["left out", "UAR", "95% interval", "sure of", "right when sure"])
+    return dict(sentences=sentences, rows=rows, head=["left out", "UAR", "95% interval", "sure of", "right when sure"])
 
 
 def export(folder, name, encoder=None):
     "One classifier as an ONNX file, and what the page must know of it"
-    path = folder / f"{name}{'' if name == 'acoustic' else '.int8'}.onnx"
-    EmotionClassifier.from_pretrained(name, encoder).export(path, int8=name != "acoustic")
-    data, size = read_metadata(path), path.stat().st_size
-    return dict(name=name, file=path.name, bytes=size, hint=f"{size / 1e6:.{int(size < 1e7)}f} MB; {MODELS[name]}",
-                **{key: data[key] for key in KEPT if key in data}, worth=worth(data["about"] | dict(name=name)))
+    small = name != "acoustic"
+    path = export_classifier(EmotionClassifier.from_pretrained(name, encoder), folder / f"{name}{'.int8' * small}.onnx", small, name)
+    notes, size = read_metadata(path), path.stat().st_size
+    return dict(file=path.name, bytes=size, hint=f"{size / 1e6:.{int(size < 1e7)}f} MB; {MODELS[name]}", card=CARD.format(name),
+                **{key: notes[key] for key in KEPT}, worth=worth(notes["about"]))
 
 
 def samples():

@@ -22,7 +22,7 @@ function call(kind, rest, moved = []) {
 }
 
 // the bytes of a file beside this one; `progress` is called with how many more there are
-async function fetched(file, progress = () => {}) {
+export async function fetched(file, progress = () => {}) {
   const failed = new Problem(`${file} could not be fetched; is the connection gone? Reload the page to try again.`);
   const reply = await fetch(new URL(file, import.meta.url)).catch(() => { throw failed; });
   if (!reply.ok) throw failed;

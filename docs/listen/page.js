@@ -3,7 +3,7 @@ import {decode, record, Problem, MAX_RECORDING_S} from "./sound.js";
 import {answerOf, listen, partsOf} from "./answers.js";
 import {estimateShift, shiftSentences} from "./adapt.js";
 import {WHOLE_CLIP_S} from "./windows.js";
-import {ask, load} from "./model.js";
+import {ask, fetched, load} from "./model.js";
 import {axis, bars, strips, stretches, waveform} from "./draw.js";
 import {brief, clock, element, facts, headline, percent, reason} from "./words.js";
 
@@ -63,7 +63,6 @@ async function asked(recording, now) {
 async function hear(file, name, own = false) {
   const now = ++turn;
   $.problem.textContent = "";
-  delete document.body.dataset.answered;
   show(null);
   say(`Reading ${name} …`);
   try {
@@ -110,8 +109,7 @@ function answer() {
   sound(recording);
   voice(shift);
   say("");
-  document.body.dataset.answered = String(Number(document.body.dataset.answers ?? 0) + 1);
-  document.body.dataset.answers = document.body.dataset.answered;
+  document.body.dataset.answers = Number(document.body.dataset.answers ?? 0) + 1;
 }
 
 function timeline(found, wave) {
@@ -150,11 +148,11 @@ function voice(shift) {
 }
 
 // what it learned from, and how often it is right on strangers
-function worth({worth: {sentences, head, rows, licence, card}}) {
+function worth({license, card, worth: {sentences, head, rows}}) {
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...head.map((text) => element("th", {scope: "col"}, text)))),
     element("tbody", {}, ...rows.map(([first, ...rest]) => element("tr", {}, element("th", {scope: "row"}, first), ...rest.map((text) => element("td", {}, text))))));
   $.worth.replaceChildren(...sentences.map((text) => element("p", {}, text)), ...(rows.length ? [element("div", {className: "wide", tabIndex: 0, role: "group", ariaLabel: "figures by corpus"}, table)] : []),
-    element("p", {className: "hint"}, licence, " ", element("a", {href: card}, "Its card"), "."));
+    element("p", {className: "hint"}, `Weights under ${license.replace(/the card$/, "")}`, element("a", {href: card}, "its card"), "."));
   $.about.hidden = false;
 }
 
@@ -231,10 +229,12 @@ $.answer.onclick = ({target, clientX}) => {
   if (box && Number.isFinite($.player.duration)) $.player.currentTime = $.player.duration * (clientX - box.left) / box.width;
 };
 
-for (const {name, file} of site.samples) $.samples.append(element("button", {type: "button", onclick: async () => {
-  try { await hear(await (await fetch(new URL(file, import.meta.url))).blob(), name); }
-  catch { complain(new Problem("could not be fetched; is the connection gone?"), name); }
-}}, name));
+async function sample({name, file}) {
+  $.problem.textContent = "";
+  try { await hear(new Blob([await fetched(file)], {type: "audio/wav"}), name); }
+  catch (error) { complain(error); }
+}
+for (const one of site.samples) $.samples.append(element("button", {type: "button", onclick: () => sample(one)}, one.name));
 
 for (const about of site.models) {
   const radio = element("input", {type: "radio", name: "model", value: about.name, checked: about === chosen, onchange: () => choose(about)});

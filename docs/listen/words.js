@@ -12,14 +12,15 @@ export function element(name, properties = {}, ...children) {
 export function headline({p, best, why}, labels) {
   if (!p) return [element("b", {}, "no speech found")];
   if (!why) return [element("b", {}, labels[best]), `, ${percent(p[best])}`];
+  if (why === 1) return [element("b", {}, "unsure"), "; no speech found"];
   return [element("b", {}, "unsure"), `; the best guess is ${labels[best]}, ${percent(p[best])}`];
 }
 
-export function reason({why, p}, {reasons, threshold}) {
-  if (!why) return "";
-  if (why === 1) return p ? "Why: it takes this for something other than speech, or hardly anybody speaks." : "";
+export function reason({why, p, best}, {labels, threshold}) {
+  if (!why || !p) return "";
+  if (why === 1) return `Should somebody speak all the same, the best guess is ${labels[best]}, ${percent(p[best])}.`;
   if (why === 2) return "Why: the recording is unlike anything it learned from.";
-  return `Why: not sure enough. No label reaches ${percent(threshold)}, and below that it is more likely wrong than right.`;
+  return `Why: not sure enough. No label reaches ${percent(threshold)}.`;
 }
 
 // of a window, short
