@@ -121,6 +121,16 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def listening(tmp_path_factory):
+    "The folder of the page that listens, built with the network refused; `whisper-base` is part of it where EMOTION_SER_ENCODER names its encoder"
+    if not (ROOT / "docs/vendor/listen").is_dir(): pytest.skip("docs/fetch.py has not fetched the page's scripts")
+    folder = tmp_path_factory.mktemp("listening")
+    paths = os.pathsep.join([*offline(folder).values(), str(ROOT)])
+    run(sys.executable, "docs/listen.py", folder / "listen", cwd=ROOT, check=True, PYTHONPATH=paths, HF_HUB_CACHE=str(folder / "nowhere"))
+    return folder / "listen"
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory):
     "Four synthetic speakers, 240 clips"
     return make_sample_corpus(tmp_path_factory.mktemp("corpora") / "small", seed=7, actors=4)

@@ -1,9 +1,8 @@
 """The page that listens, as a person meets it: built once without Sphinx, served below a folder, in one headless Chromium whose microphone is a file."""
-import json
+import io
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from conftest import PATIENCE_S, ROOT, offline, run
+from conftest import PATIENCE_S, ROOT, run
 
 from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.portable import OneFile
@@ -25,8 +24,7 @@ from emotion_ser.codec import open_recording
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VENDOR = ROOT / "docs/vendor"
-pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium is found"),
-              pytest.mark.skipif(not (VENDOR / "listen").is_dir(), reason="docs/fetch.py has not fetched the page's scripts")]
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is found")
 ENCODER = os.environ.get("EMOTION_SER_ENCODER")
 CLOSE = 0.02  # by how much a browser, which resamples in its own way, may differ from Python
 AXE = "async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})).violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 150)}`)"
@@ -48,11 +46,11 @@ def five_minutes(clips, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    "The page's folder, built with the network refused"
+def site(listening, tmp_path_factory):
+    "What a static host serves: the page lies some folders below its root"
     folder = tmp_path_factory.mktemp("site")
-    paths = os.pathsep.join([*offline(folder).values(), str(ROOT)])
-    run(sys.executable, "docs/listen.py", folder / "some/base/listen", cwd=ROOT, check=True, PYTHONPATH=paths, HF_HUB_CACHE=str(folder / "nowhere"))
+    (folder / "some/base").mkdir(parents=True)
+    (folder / "some/base/listen").symlink_to(listening)
     return folder
 
 
@@ -74,6 +72,7 @@ def opened(site, clips):
             page = context.new_page()
             page.set_default_timeout(1000 * PATIENCE_S)
             page.complaints, page.requests = [], []
+            page.on("filechooser", lambda chooser: None)  # who listens all the time is never late for a key that opens one
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
             page.on("console", lambda line: line.type in ("error", "warning") and page.complaints.append(line.text))
             context.on("request", lambda request: page.requests.append(request.url))
@@ -130,7 +129,6 @@ def like(answer, wanted, close=CLOSE):
 
 def wav(samples, rate=16000, subtype="PCM_16"):
     "The bytes of a file"
-    import io
     out = io.BytesIO()
     sf.write(out, samples, rate, format="WAV", subtype=subtype)
     return out.getvalue()
@@ -163,8 +161,18 @@ def test_a_file(page, clips, classifier):
         like(answer, classifier.predict(clip))
         assert answer.name == clip.name and "speech found" in answer.facts
     page.wait_for_selector("#wave path")
-    assert page.evaluate("new Promise(done => { const p = document.querySelector('audio'); p.readyState ? done(p.duration) : p.onloadedmetadata = () => done(p.duration) })") > 1
+    assert page.evaluate("new Promise(done => { const p = document.querySelector('audio'); p.readyState ? done(p.duration) : p.onloadedmetadata = () => done(p.duration) })") == pytest.approx(sf.info(clip).duration, abs=0.1)
     assert page.is_hidden("#save") and page.is_hidden("#timeline")
+
+
+def test_a_file_that_is_dropped(page, clips, classifier):
+    drop = """([name, bytes]) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([Uint8Array.from(bytes)], name));
+      document.querySelector('h1').dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true})) }"""
+    answer = answered(page, lambda: page.evaluate(drop, [clips[9].name, list(clips[9].read_bytes())]))
+    like(answer, classifier.predict(clips[9]))
+    assert answer.name == clips[9].name
 
 
 def test_real_voices(page, classifier):
@@ -333,3 +341,8 @@ def test_the_larger_classifier_comes_when_it_is_chosen(page, site, clips):
     assert answer.name == first.name and "whisper-base" in answer.facts and page.is_hidden("progress")
     like(answer, file.predict(clips[7]))
     page.check("input[value=acoustic]")
+
+
+def test_make_demo_serves_it_to_this_machine_alone():
+    recipe = run("make", "-n", "demo", "PORT=8123", "BIN=bin", cwd=ROOT, check=True).stdout
+    assert "bin/python docs/listen.py _docs/listen" in recipe and "-m http.server --bind 127.0.0.1 --directory _docs/listen 8123" in recipe
