@@ -65,6 +65,7 @@ readme: .venv/test  ## README.md from nbs/index.ipynb
 docs: .venv/docs  ## the site in _docs/html, from the notebooks as they are stored; needs no network after its install
 	$(BIN)/python docs/pages.py _docs/source
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs _docs/source _docs/html
+	$(BIN)/python docs/listen.py _docs/html/listen
 
 docs-serve: docs  ## the site in a browser: http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs/html 8000
@@ -83,9 +84,16 @@ bench: .venv/test  ## how fast it embeds and answers, against the bare network a
 bench-scale: .venv/test  ## what the commands take on 1,250 to 20,000 clips: nbs/results/scale.csv; a quarter of an hour
 	$(BIN)/python -W ignore bench/scale.py
 
+.venv/demo: .venv/study docs/fetch.py
+	$(BIN)/pip install -q -c constraints.txt -e '.[onnx]'
+	$(BIN)/python docs/fetch.py
+	touch $@
+
 PORT ?= 8866
-demo: .venv/study  ## the app in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
-	@$(BIN)/python -c 'from emotion_ser.server import serve; serve($(PORT))'
+demo: .venv/demo  ## the page that listens, in a browser: http://127.0.0.1:8866 (PORT=...), on this machine only
+	$(BIN)/python docs/listen.py _docs/listen
+	@echo "open http://127.0.0.1:$(PORT); Ctrl-C ends it"
+	@-$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs/listen $(PORT) 2> /dev/null
 
 lock:  ## constraints.txt: the exact versions for every Python from 3.10; keeps those that stand there and still fit
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv

@@ -13,6 +13,8 @@ NPM = {  # package and its SHA-256: the files that are wanted, and where they go
     ("@jupyter-widgets/html-manager/-/html-manager-1.0.14", "9d647396585ef74da93f87f645c5dcc14bebf5784192c577f72b199597614e81"): {
         "dist/embed-amd.js": ["static"], "dist/1551f4f60c37af51121f.woff2": WIDGETS, "dist/7a3337626410ca2f4071.woff2": WIDGETS,
         "dist/d878b0a6a1144760244f.woff2": WIDGETS},
+    ("onnxruntime-web/-/onnxruntime-web-1.30.0", "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"): {
+        "dist/ort.wasm.bundle.min.mjs": ["listen"], "dist/ort-wasm-simd-threaded.wasm": ["listen"]},
     ("axe-core/-/axe-core-4.10.3", "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292"): {"axe.min.js": [""]},
 }
 

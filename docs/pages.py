@@ -19,6 +19,7 @@ from emotion_ser.evaluate import interval_text
 ROOT = Path(__file__).parent.parent
 GITHUB = "https://github.com/emotion-ser/emotion_ser/blob/main"
 WIDGETS = "application/vnd.jupyter.widget-state+json"
+LISTEN = "https://emotion-ser.github.io/emotion_ser/listen/"
 ASSIGN = ast.Assign, ast.AnnAssign
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 STORY = ("00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate")
@@ -197,8 +198,8 @@ def shown_widgets(nb, states):
 
 
 def prose(text, links):
-    "Markdown with a badge that needs no network, and each public name linked to its page of the API"
-    text = text.replace(BADGE, "colab.svg")
+    "Markdown with a badge that needs no network, the page that listens beside it, and each public name linked to its page of the API"
+    text = re.sub(rf"\[([^\]]*)\]\({LISTEN}\)", r'<a href="listen/index.html">\1</a>', text.replace(BADGE, "colab.svg"))
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     blocks[::2] = [re.sub(r"(?<![\[`])`(\w+)`(?![\]`])", lambda m: links.get(m[1], m[0]), block) for block in blocks[::2]]
     return "".join(blocks)

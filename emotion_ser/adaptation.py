@@ -22,7 +22,8 @@ from .robust import RobustHead
 from .shift import Shift, estimate_shift, no_shift
 from .windows import WINDOW_S, cut_windows, utterance
 from .bundled import bundled_models
-from .classifier import EmotionClassifier, MIN_SPEECH_SHARE, WHOLE_CLIP_S, echo_of, to_waveform
+from .listening import MIN_SPEECH_SHARE, WHOLE_CLIP_S, to_waveform
+from .classifier import EmotionClassifier, echo_of
 from .folders import as_audio_error, find_recordings
 
 # %% ../nbs/14c_adaptation.ipynb #heard

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['StudyFolder', 'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
            'StrangersRun', 'Published', 'Recordings', 'FORMATS', 'Format', 'Top', 'Timeline', 'Adapt', 'Source',
-           'RowsFile', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers', 'Workers', 'Address', 'DtypeName',
-           'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName', 'DownloadFolder', 'study_command', 'refuse_idle',
-           'evaluate_command', 'compare_command', 'train_command', 'check_output_file', 'predict_command',
-           'listen_command', 'clips_to_embed', 'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command',
-           'version_command', 'main']
+           'RowsFile', 'ExportedModel', 'OnnxFile', 'Int8', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers',
+           'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName',
+           'DownloadFolder', 'study_command', 'refuse_idle', 'evaluate_command', 'compare_command', 'train_command',
+           'check_output_file', 'predict_command', 'export_command', 'listen_command', 'clips_to_embed',
+           'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
 
 # %% ../nbs/90_cli.ipynb #imports-cli
 import time, typer
@@ -240,6 +240,31 @@ def predict_command(
     print_status(f"{answered}; written: {out}" if out else answered)
     if failed: raise typer.Exit(1)
 
+# %% ../nbs/90_cli.ipynb #export
+ExportedModel = Annotated[str, typer.Argument(
+    help="whisper-base, acoustic or another that comes with the package, a folder, or a name on the hub")]
+OnnxFile = Annotated[Path, typer.Option(help="the file to write, *.onnx")]
+Int8 = Annotated[bool, typer.Option("--int8", help="8-bit weights: a quarter of the size, nearly the same answers")]
+
+
+@app.command("export", no_args_is_help=True)
+def export_command(
+    model: ExportedModel,
+    out: OnnxFile,
+    int8: Int8 = False,
+    encoder_path: EncoderPath = None,
+    threshold: Threshold = None,
+    source: Source = None,
+):
+    r'Write a whole classifier as one ONNX file: a waveform in, an answer out. pip install "emotion_ser\[onnx]".'
+    if out.suffix.lower() != ".onnx": raise ValueError(f"{out}: the name of such a file ends in .onnx")
+    if model.endswith(".onnx"): raise ValueError(f"{model}: is such a file already")
+    check_output_file(out, [])
+    classifier = chosen_classifier(model, encoder_path, threshold, source)
+    from emotion_ser.onefile import export_classifier
+    size = export_classifier(classifier, out.absolute(), int8, Path(model).name).stat().st_size
+    print_result(f"written: {out} ({size / 1e6:.1f} MB); use it: emotion_ser predict my.wav --model {out}")
+
 # %% ../nbs/90_cli.ipynb #listen
 Device = Annotated[Optional[str], typer.Option(
     help="name or number of the microphone; default: the system's")]
@@ -257,7 +282,7 @@ def listen_command(
     seconds: Seconds = None,
 ):
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
-    from emotion_ser.classifier import stream
+    from emotion_ser.listening import stream
     from emotion_ser.windows import microphone
     classifier = chosen_classifier(chosen_model(model, encoder_path), encoder_path, threshold, source)
     number = int(device) if device and device.isdigit() else None

@@ -22,12 +22,12 @@ from .core import default_cache, silent
 from .data import parse_name, players
 from .synthetic import make_sample_corpus
 from .preprocess import SAMPLING_RATE, resample
-from .familiar import NOTHING_SAID, UNLIKE
+from .refusals import NOTHING_SAID, UNLIKE
 from .windows import envelope
 from .card import ModelInfo, promise_text
-from .classifier import (
-    EmotionClassifier, MIN_SPEECH_SHARE, Prediction, WHOLE_CLIP_S, mean_of_windows, plot_timeline,
-    stream, timeline_table)
+from .listening import (
+    MIN_SPEECH_SHARE, Prediction, WHOLE_CLIP_S, mean_of_windows, stream, timeline_table)
+from .classifier import EmotionClassifier, plot_timeline
 
 # %% ../nbs/16_demo.ipynb #bar
 BAR = """<li style="display:flex;align-items:center;gap:8px;margin:3px 0" aria-label="{label} {percent}%">

@@ -19,7 +19,8 @@ from .checkpoint import EncoderError
 from .embed import FrozenEncoder
 from .acoustic import AcousticEncoder, acoustic_frames
 from .head import HeadError
-from .classifier import EmotionClassifier, WHOLE_CLIP_S
+from .listening import WHOLE_CLIP_S
+from .classifier import EmotionClassifier
 
 # %% ../nbs/15_explain.ipynb #centred_logits
 def centred_logits(

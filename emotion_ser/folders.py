@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from .audio import AudioError
 from .corpus import audio_files
-from .classifier import EmotionClassifier
+from .listening import Listener
 
 # %% ../nbs/14b_folders.ipynb #find_recordings
 def matching_files(
@@ -52,7 +52,7 @@ def as_audio_error(
 
 # %% ../nbs/14b_folders.ipynb #predict_files
 def predict_files(
-    classifier: EmotionClassifier,
+    classifier: Listener,
     paths: list,  # of recordings
 ) -> Iterator[tuple]:  # path, and its `Prediction` or the `AudioError` that says why there is none
     "One after the other; a bad file does not end it, whatever it raises"

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from .preprocess import MIN_SAMPLES, SAMPLING_RATE
 from .windows import envelope
-from .classifier import EmotionClassifier, WHOLE_CLIP_S
+from .listening import WHOLE_CLIP_S
+from .classifier import EmotionClassifier
 from .explain import centred_logits, label_index, load_whole
 
 # %% ../nbs/15a_moments.ipynb #without

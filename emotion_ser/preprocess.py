@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SAMPLING_RATE', 'MIN_SAMPLES', 'ZERO_CROSSINGS', 'ROLLOFF', 'NORMALISATIONS', 'LONGEST_CLIP_S', 'SPEEDS',
-           'FRAME_HOP_SAMPLES', 'WHOLE_UP_TO_FRAMES', 'CHUNK_FRAMES', 'MARGIN_FRAMES', 'sinc_filters', 'resample',
-           'normalise', 'mono_mix', 'check_length', 'check_audible', 'load_waveform', 'plot_waveform',
+           'FRAME_HOP_SAMPLES', 'WHOLE_UP_TO_FRAMES', 'CHUNK_FRAMES', 'MARGIN_FRAMES', 'sinc_filters', 'apply_sinc',
+           'resample', 'normalise', 'mono_mix', 'check_length', 'check_audible', 'load_waveform', 'plot_waveform',
            'plot_spectrogram', 'show_waveform', 'explorer', 'change_speed', 'frame', 'in_chunks', 'loudness',
            'speech_part']
 
 # %% ../nbs/01_preprocess.ipynb #imports-preprocess
-import math, torch
+import math
 from collections.abc import Callable
 from fractions import Fraction
 import numpy as np
@@ -30,17 +30,28 @@ ROLLOFF = 0.99  # of the lower of the two Nyquist frequencies: where the filter 
 def sinc_filters(
     rate: int,  # Hz, of the waveform, and
     to: int,  # Hz, wanted: both divided by their common factor
-) -> tuple[torch.Tensor, int]:  # [to, 1, reach + rate + reach]: one for each new sample; reach (samples)
+) -> tuple[np.ndarray, int]:  # [to, reach + rate + reach] float32: one for each new sample; reach (samples)
     "Windowed sincs (Smith 2002) that give `to` samples for every `rate`"
     lowest = ROLLOFF * min(rate, to)
     reach = math.ceil(ZERO_CROSSINGS * rate / lowest)
-    old = torch.arange(-reach, reach + rate, dtype=torch.float32) / rate
-    new = torch.arange(0, -to, -1, dtype=torch.float32)[:, None, None] / to
-    t = ((new + old) * lowest).clamp(-ZERO_CROSSINGS, ZERO_CROSSINGS)
-    window = torch.cos(t * math.pi / ZERO_CROSSINGS / 2) ** 2
-    t = t * math.pi
-    sinc = torch.where(t == 0, torch.ones(()), t.sin() / t)
-    return sinc * (window * (lowest / rate)), reach
+    at = np.arange(-reach, reach + rate) / rate - np.arange(to)[:, None] / to
+    t = (at * lowest).clip(-ZERO_CROSSINGS, ZERO_CROSSINGS)
+    window = np.cos(t * np.pi / ZERO_CROSSINGS / 2) ** 2
+    return (np.sinc(t) * window * lowest / rate).astype(np.float32), reach
+
+# %% ../nbs/01_preprocess.ipynb #apply-sinc
+def apply_sinc(
+    waveform: np.ndarray,  # [n_samples] float32
+    rate: int,  # Hz, and `to`: as in `sinc_filters`
+    to: int,
+    at_once: int = 2**16,  # pieces of the waveform that are copied
+) -> np.ndarray:  # [n_samples * to / rate] float32
+    "The windowed sincs at every place"
+    filters, reach = sinc_filters(rate, to)
+    padded = np.pad(np.asarray(waveform, np.float32), (reach, reach + rate))
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, filters.shape[1])[::rate]
+    new = [pieces[k:k + at_once] @ filters.T for k in range(0, len(pieces), at_once)]
+    return np.concatenate(new).reshape(-1)[:math.ceil(len(waveform) * to / rate)]
 
 # %% ../nbs/01_preprocess.ipynb #resample
 def resample(
@@ -55,10 +66,7 @@ def resample(
     if ratio.numerator > 1000 or ratio != wanted:
         from scipy.signal import resample_poly
         return resample_poly(waveform, ratio.numerator, ratio.denominator).astype(np.float32)
-    filters, reach = sinc_filters(ratio.denominator, ratio.numerator)
-    padded = torch.nn.functional.pad(torch.from_numpy(waveform), (reach, reach + ratio.denominator))
-    new = torch.nn.functional.conv1d(padded[None, None], filters, stride=ratio.denominator)[0].T.flatten()
-    return new[:math.ceil(len(waveform) * ratio)].numpy()
+    return apply_sinc(waveform, ratio.denominator, ratio.numerator)
 
 # %% ../nbs/01_preprocess.ipynb #normalise
 NORMALISATIONS = ("peak", "rms", "none")
@@ -227,10 +235,11 @@ FRAME_HOP_SAMPLES = 160  # samples: a frame every 10 ms
 
 
 def frame(
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+    waveform,  # tensor [n_samples] at 16 kHz
     size: int,  # samples of a frame
-) -> torch.Tensor:  # [n_frames, size]
+):  # tensor [n_frames, size]
     "A frame of `size` samples around every hop"
+    import torch
     padded = torch.nn.functional.pad(waveform, (size // 2, size // 2))
     return padded.unfold(0, size, FRAME_HOP_SAMPLES)
 
@@ -242,11 +251,12 @@ MARGIN_FRAMES = 16  # on either side that a chunk is measured with, so that no w
 
 def in_chunks(
     measure: Callable,  # [n_samples] -> [..., n_frames], each frame from the samples around it
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
+    waveform,  # tensor [n_samples] at 16 kHz
     at_once: int = WHOLE_UP_TO_FRAMES,  # frames
     chunk: int = CHUNK_FRAMES,  # frames
-) -> torch.Tensor:  # [..., n_frames]: what `measure` gives, a chunk at a time where there are more
+):  # tensor [..., n_frames]: what `measure` gives, a chunk at a time where there are more
     "Measure a waveform in pieces, so that memory does not grow with its length"
+    import torch
     n_frames = 1 + len(waveform) // FRAME_HOP_SAMPLES
     if n_frames <= at_once: return measure(waveform)
     pieces = []
@@ -259,15 +269,16 @@ def in_chunks(
 
 # %% ../nbs/01_preprocess.ipynb #loudness-2
 def loudness(
-    waveform: torch.Tensor,  # [n_samples] at 16 kHz
-) -> torch.Tensor:  # [n_frames] in dB re full scale
+    waveform,  # tensor [n_samples] at 16 kHz
+):  # tensor [n_frames] in dB re full scale
     "How loud the 25 ms around every hop are"
+    import torch
     power = lambda wave: frame(wave, 400).square().mean(1)
     return 10 * torch.log10(in_chunks(power, waveform) + 1e-8)
 
 # %% ../nbs/01_preprocess.ipynb #speech_part
 def speech_part(
-    decibels: torch.Tensor,  # [n_frames], from `loudness`
+    decibels,  # tensor [n_frames], from `loudness`
     within: float = 30.0,  # dB below the loudest frame that still count as speech
 ) -> slice:  # of frames
     "From the first to the last frame that is nearly as loud as the loudest"

@@ -36,7 +36,7 @@ def window_rows(
 ) -> Iterator[dict]:
     "The windows of a recording as flat rows, while it is read; last the error, if there was one"
     from emotion_ser.codec import open_recording
-    from emotion_ser.classifier import stream
+    from emotion_ser.listening import stream
     from emotion_ser.folders import as_audio_error
     try:
         with open_recording(path) as recording:

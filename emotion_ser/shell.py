@@ -6,12 +6,12 @@
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
            'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'Model',
-           'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'chosen_classifier']
+           'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'classifier_in_file', 'chosen_classifier']
 
 # %% ../nbs/82_shell.ipynb #imports-shell
 import typer
 from typing import Annotated, Literal, Optional
-from .console import new_app, on_terminal, print_status
+from .console import new_app, on_terminal, print_status, refuse_options
 
 # %% ../nbs/82_shell.ipynb #app
 app = new_app("Speech emotion recognition as a study: embed a corpus with a frozen encoder, "
@@ -101,7 +101,7 @@ def listed(
 Model = Annotated[Optional[str], typer.Option(
     help="[b]whisper-base[/b] (better; fetches its encoder once) or [b]acoustic[/b] (offline), which come "
          "with the package, as do ravdess-whisper-base and ravdess-acoustic, of RAVDESS alone, with its "
-         "eight labels; a folder; or a name on the hub; "
+         "eight labels; a folder; a file of `export`, which needs no torch; or a name on the hub; "
          "default: whisper-base if its encoder is there, else acoustic")]
 EncoderPath = Annotated[Optional[str], typer.Option(
     help="folder or hub name of the model's encoder, if not the one it names")]
@@ -114,8 +114,25 @@ def chosen_model(
     encoder_path: str | None,
 ) -> str:
     "The classifier that an option names; of none the better one that can answer at once, which is told"
+    if model is not None: return model
     from emotion_ser.bundled import default_model
-    return default_model(encoder_path, print_status) if model is None else model
+    return default_model(encoder_path, print_status)
+
+# %% ../nbs/82_shell.ipynb #classifier_in_file
+def classifier_in_file(
+    model: str,  # a file that `export` wrote
+    encoder_path: str | None,
+    threshold: float | None,
+    source: str | None,
+    paths: list | None,  # of recordings to adapt to
+):  # a `OneFile`
+    "A classifier in one file. Raises `ValueError` for options that it cannot follow"
+    refuse_options({f"--encoder-path {encoder_path}": bool(encoder_path), f"--source {source}": bool(source),
+                    "--adapt": paths is not None}, f"{model} is complete and stays as it was written")
+    from emotion_ser.portable import OneFile
+    classifier = OneFile(model)
+    if threshold is not None: classifier.threshold = threshold
+    return classifier
 
 # %% ../nbs/82_shell.ipynb #chosen_classifier
 def chosen_classifier(
@@ -124,8 +141,9 @@ def chosen_classifier(
     threshold: float | None,
     source: str | None = None,  # the name of one
     paths: list | None = None,  # of recordings to adapt to
-):  # an `EmotionClassifier`
+):  # an `EmotionClassifier`, or a `OneFile`
     "The classifier that the options name"
+    if model.endswith(".onnx"): return classifier_in_file(model, encoder_path, threshold, source, paths)
     from emotion_ser.classifier import EmotionClassifier
     classifier = EmotionClassifier.from_pretrained(model, encoder_path)
     if threshold is not None: classifier.threshold = threshold

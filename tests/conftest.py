@@ -163,6 +163,17 @@ def installed(made_once):
 
 
 @pytest.fixture(scope="session")
+def listening(made_once):
+    "The folder of the page that listens, built with the network refused; `whisper-base` is part of it where EMOTION_SER_ENCODER names its encoder"
+    if not (ROOT / "docs/vendor/listen").is_dir(): pytest.skip("docs/fetch.py has not fetched the page's scripts")
+
+    def build(folder):
+        paths = os.pathsep.join([*offline(folder).values(), str(ROOT)])
+        run(sys.executable, "docs/listen.py", folder / "listen", cwd=ROOT, check=True, PYTHONPATH=paths, HF_HUB_CACHE=str(folder / "nowhere"))
+    return made_once("listening", build) / "listen"
+
+
+@pytest.fixture(scope="session")
 def small(made_once):
     "Four synthetic speakers, 240 clips"
     return made_once("small", lambda folder: make_sample_corpus(folder, seed=7, actors=4))

@@ -34,12 +34,13 @@ LOOK = """async () => {
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
+def html(listening, tmp_path_factory):
     "The built site's folder; a warning, or a wish for the network, fails the build"
     folder = tmp_path_factory.mktemp("docs")
     run(sys.executable, "docs/pages.py", folder / "source", cwd=ROOT, check=True, **offline(folder))
     run(sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", folder / "source", folder / "html", cwd=ROOT, check=True,
         **offline(folder))
+    shutil.copytree(listening, folder / "html/listen")
     return folder / "html"
 
 
@@ -152,6 +153,17 @@ def test_figures_are_large_enough_to_read(site, name, code):
     image = site.page.locator("div.cell", has_text=code).locator("img").first
     image.scroll_into_view_if_needed()
     assert image.is_visible() and image.bounding_box()["width"] >= 600 and image.evaluate("image => image.naturalWidth") >= 600
+
+
+def test_the_home_page_leads_to_the_page_that_listens(site):
+    site.page.goto(site.base + "index.html")
+    link = site.page.locator("a[href='listen/index.html']").first
+    assert link.bounding_box()["y"] < 700  # of its first screen
+    link.click()
+    site.page.wait_for_selector("body[data-ready~=acoustic]")
+    site.page.click("header a")
+    site.page.wait_for_url(site.base)
+    assert site.complaints == []
 
 
 def test_search_finds_a_symbol(site):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from emotion_ser.card import model_card
-from emotion_ser.classifier import EmotionClassifier, mean_of_windows, timeline_table, to_prediction
+from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.core import silent
 from emotion_ser.corpora import imitate_corpus
-from emotion_ser.familiar import FAMILIAR_FILE, NOTHING_SAID, UNLIKE, UNSURE, Familiarity, familiar_text, load_familiarity, no_speech_sounds
+from emotion_ser.familiar import FAMILIAR_FILE, Familiarity, familiar_text, load_familiarity, no_speech_sounds
 from emotion_ser.head import HeadError
+from emotion_ser.listening import mean_of_windows, timeline_table, to_prediction
 from emotion_ser.protocols import EvaluationConfig
+from emotion_ser.refusals import NOTHING_SAID, UNLIKE, UNSURE
 from emotion_ser.rows import prediction_row, row_writer
 from emotion_ser.sounds import NO_SPEECH
 from emotion_ser.training import train_classifier

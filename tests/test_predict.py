@@ -16,6 +16,7 @@ import pytest
 import soundfile as sf
 from conftest import emotion_ser, fails, run
 
+from emotion_ser import demo
 from emotion_ser.channels import add_noise, coloured_noise
 from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.codec import open_recording
@@ -212,3 +213,10 @@ def test_a_voice_without_pauses_is_speech_and_steady_noise_is_none():
     assert min(tight) > 0.2 and min(noisy) > 0.1
     for colour in ("white", "pink"): assert speech_in(coloured_noise(48000, rng, colour) * 0.1) == 0
     assert speech_in(np.sin(np.arange(48000) / 5) * 0.1) == speech_in(np.zeros(48000)) == 0
+
+
+def test_without_ffmpeg_the_widget_says_how_to_convert(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    page = demo.show(EmotionClassifier.from_pretrained("acoustic"), b"\0\0\0\x20ftypM4A " + bytes(100), "voice.m4a")
+    assert "voice.m4a cannot be read: needs ffmpeg" in page and "ffmpeg -i recording recording.wav" in page
+    assert "M4A" not in demo.accepted_formats()[1]

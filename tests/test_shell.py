@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import emotion_ser, fails, shards, signalled
 
-from emotion_ser.classifier import Prediction
+from emotion_ser.listening import Prediction
 from emotion_ser.core import printable, read_table
 from emotion_ser.rows import prediction_row, row_writer
 
