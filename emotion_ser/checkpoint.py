@@ -46,12 +46,11 @@ def quiet_transformers():
 # %% ../nbs/01a_checkpoint.ipynb #reach_hub
 def reach_hub(
     name: str,  # on the hub
-    file: str,  # of this checkpoint
     revision: str | None = None,  # a commit of the hub
 ):
-    "Raise `OSError` if a file is not in the cache and the hub does not answer within 10 s"
+    "Raise `OSError` if a checkpoint is not in the cache and the hub does not answer within 10 s"
     from huggingface_hub import constants, get_session, try_to_load_from_cache
-    try: cached = try_to_load_from_cache(name, file, revision=revision)
+    try: cached = try_to_load_from_cache(name, "config.json", revision=revision)
     except ValueError: return  # no name that the hub could have, which it says itself
     if cached or constants.HF_HUB_OFFLINE: return
     try: get_session().head(constants.ENDPOINT, timeout=10)
@@ -67,7 +66,7 @@ def find_file(
     "A file of a checkpoint. Raises `OSError` if the hub cannot be asked"
     if Path(name).is_dir(): return path if (path := Path(name) / file).is_file() else None
     from transformers.utils import cached_file
-    reach_hub(str(name), file, revision)
+    reach_hub(str(name), revision)
     found = cached_file(str(name), file, revision=revision,
                         _raise_exceptions_for_missing_entries=False)
     return Path(found) if found else None
