@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 from forked import forked
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from emotion_ser.core import silent
 from emotion_ser.corpora import imitate_corpus
@@ -29,12 +30,13 @@ for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_ser
 os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook too
-def pytest_collection_modifyitems(items):
-    "What shares fixtures of a module stays in one worker; notebooks go to whichever is free, after the rest"
-    items.sort(key=lambda item: item.module.__name__ == "test_cells")
-    for item in items:
-        if item.module.__name__ != "test_cells": item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+class ByFile(LoadFileScheduling):
+    "The tests of a file stay in one worker, with what they share; notebooks go to whichever is free"
+    def _split_scope(self, nodeid): return nodeid if "test_cells.py" in nodeid else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log): return ByFile(config, log)
 
 
 def run(*command, cwd=None, check=False, timeout=PATIENCE_S, **env):
