@@ -79,10 +79,11 @@ def main():
                         help="folder for contact.csv; default: nbs/results")
     parser.add_argument("--rounds", type=int, default=3, help="whose median counts; default: 3")
     options = parser.parse_args()
-    clip = load_corpus("sample", report=silent).path[0]
+    clip, load = load_corpus("sample", report=silent).path[0], os.getloadavg()[0]
     table = first_contact(clip, options.rounds)
     record(table.round(2), options.out / "contact.csv", command="make bench", machine=machine(),
-           rounds=options.rounds, corpus="sample (synthetic)", encoder="acoustic")
+           rounds=options.rounds, corpus="sample (synthetic)", encoder="acoustic",
+           load=[round(one, 1) for one in (load, os.getloadavg()[0])])  # of the machine, before and after
     print(table.round(2).to_string(index=False))
 
 
