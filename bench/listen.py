@@ -132,7 +132,11 @@ def main():
         folder = Path(place)
         subprocess.run([sys.executable, Path(__file__).parent.parent / "docs/listen.py", folder / "page"], check=True)
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        with served(folder / "page") as address: rows = list(measured(browser, address, folder))
+        with served(folder / "page") as address:
+            rows = []
+            for row in measured(browser, address, folder):
+                print(row, flush=True)
+                rows.append(row)
         version = browser.version
         browser.close()
     table = pd.DataFrame(rows, columns=["goal", "measured", "at_most", "unit"])
@@ -140,7 +144,6 @@ def main():
     busy = os.getloadavg()[0]
     record(table.round(4), options.out / "listen.csv", command="python bench/listen.py", machine=machine(), browser=f"Chromium {version}, headless",
            times=TIMES, corpora=["ravdess", "tess"], clips=CLIPS, load=round(busy, 1))
-    print(table.round(4).to_string(index=False))
 
 
 if __name__ == "__main__": main()
