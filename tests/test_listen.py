@@ -1,4 +1,5 @@
 """The page that listens, as a person meets it: built once without Sphinx, served below a folder, in one headless Chromium whose microphone is a file."""
+import base64
 import io
 import os
 import shutil
@@ -236,12 +237,13 @@ def test_whoever_chooses_again_gets_the_new_answer(page, five_minutes, clips):
 
 def test_windows_are_those_of_python(page, five_minutes, clips):
     speech, long = sf.read(clips[5], dtype="float32")[0], sf.read(five_minutes, dtype="float32")[0][14 * 16000:][:300_123]
-    call = "async ([name, samples]) => { const m = await import('./windows.js'); const x = Float32Array.from(samples); return %s }"
+    call = "async (text) => { const m = await import('./windows.js'), x = new Float32Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer); return %s }"
+    sent = lambda samples: base64.b64encode(np.ascontiguousarray(samples, "<f4").tobytes()).decode()
     for samples in (speech, speech[:300], long[90_000:200_000]):
-        np.testing.assert_allclose(page.evaluate(call % "m.levels(x)", ["", samples.tolist()]), levels(samples, 16000), rtol=0, atol=1e-6)
-        assert page.evaluate(call % "m.utterance(x).length", ["", samples.tolist()]) == len(utterance(samples, 16000))
+        np.testing.assert_allclose(page.evaluate(call % "m.levels(x)", sent(samples)), levels(samples, 16000), rtol=0, atol=1e-6)
+        assert page.evaluate(call % "m.utterance(x).length", sent(samples)) == len(utterance(samples, 16000))
     with open_recording((long, 16000)) as recording: wanted = [(w.start, w.end, w.speech) for w in cut_windows(recording)]
-    found = page.evaluate(call % "[...m.cutWindows(x)].map(w => [w.start, w.end, w.speech])", ["", long.tolist()])
+    found = page.evaluate(call % "[...m.cutWindows(x)].map(w => [w.start, w.end, w.speech])", sent(long))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
     assert len({speech for _, _, speech in wanted}) > 5
 

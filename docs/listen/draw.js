@@ -40,7 +40,7 @@ export function waveform(samples, points = 600) {
 // seconds and minutes under a picture
 export function axis(seconds) {
   const step = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300].find((x) => seconds / x <= 6) ?? 300, marks = [];
-  for (let t = 0; t <= seconds - step / 3; t += step) {
+  for (let t = 0; t < 0.95 * seconds; t += step) {
     const mark = element("span", {}, seconds < 60 ? `${t} s` : clock(t));
     mark.style.left = `${100 * t / seconds}%`;
     marks.push(mark);
