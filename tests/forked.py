@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # not transformers and huggingface_hub: when they are imported they read where the hub's cache is, which differs from test to test
-PRELOADED = ["torch", "torchaudio", "numpy", "pandas", "pyarrow.parquet", "pyarrow.dataset", "scipy.signal", "scipy.optimize", "scipy.stats", "sklearn.linear_model",
+PRELOADED = ["torch", "numpy", "pandas", "pyarrow.parquet", "pyarrow.dataset", "scipy.signal", "scipy.optimize", "scipy.stats", "sklearn.linear_model",
              "sklearn.metrics", "sklearn.model_selection", "matplotlib.pyplot", "seaborn", "soundfile", "fastcore.test", "nbdev.test", "nbdev.showdoc", "typer", "rich.console"]
 APART = multiprocessing.get_context("forkserver")
 APART.set_forkserver_preload(PRELOADED)
