@@ -278,7 +278,7 @@ def spectra_of(
 def deltas(
     x: Value,  # [n_frames, k]
 ) -> Value:  # [n_frames, k]
-    "As `deltas` of [02a_acoustic](02a_acoustic.ipynb): a slope over five frames"
+    "As `acoustic.deltas`: a slope over five frames"
     at = [part(padded(x, [2, 0], [2, 0], "edge"), k, length(x) + k) for k in range(5)]
     return (at[4] - at[0]) * 0.2 + (at[3] - at[1]) * 0.1
 
