@@ -4,6 +4,8 @@ import {RATE, MIN_SAMPLES} from "./windows.js";
 export const MAX_RECORDING_S = 30, MAX_S = 1200, MAX_BYTES = 100e6;
 const AT_THE_SHELL = "; at the shell, emotion_ser predict --timeline takes any length";
 
+const decoder = new OfflineAudioContext(1, 1, RATE);  // one for all: a new one for each recording is slow to be let go
+
 // What a person is told, as a sentence
 export class Problem extends Error {}
 
@@ -12,7 +14,7 @@ export async function decode(file) {
   if (!file.size) throw new Problem("it is empty");
   if (file.size > MAX_BYTES) throw new Problem(`${Math.round(file.size / 1e6)} MB are too many, ${MAX_BYTES / 1e6} MB are the bound${AT_THE_SHELL}`);
   let sound;
-  try { sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await file.arrayBuffer()); }
+  try { sound = await decoder.decodeAudioData(await file.arrayBuffer()); }
   catch { throw new Problem("this browser finds no sound in it that it can decode"); }
   const samples = sound.getChannelData(0).slice(), n = sound.numberOfChannels;
   for (let channel = 1; channel < n; channel++) sound.getChannelData(channel).forEach((x, i) => { samples[i] += x; });
