@@ -184,7 +184,7 @@ def main():
     table = pd.concat([try_all(name, waveforms) for name in chosen.encoders], ignore_index=True)
     extra = [name for name in ("openvino", "ctranslate2", "onnxruntime") if importlib.util.find_spec(name)]
     keep(table, chosen.out / "speed_tried.csv",
-         dict(command="python bench/tried.py", machine=machine(), corpus=manifest.attrs["corpus"], clips=len(waveforms),
+         dict(command=f"python bench/tried.py --clips {len(waveforms)}", machine=machine(), corpus=manifest.attrs["corpus"], clips=len(waveforms),
               installed={name: importlib.metadata.version(name) for name in extra}))
 
 
