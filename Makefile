@@ -29,7 +29,7 @@ study: .venv/study  ## install (TORCH=cpu: without CUDA), run the study on the e
 
 WORKERS ?= 2
 test: .venv/test  ## install with the development extras, run every cell and every test (WORKERS=4: so many processes side by side)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 check: .venv/test  ## clean and export the notebooks, and look them and the package over; before every commit
 	$(BIN)/nbdev_clean

@@ -30,6 +30,11 @@ for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_ser
 os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
 
 
+def pytest_collection_modifyitems(items):
+    "The site takes longest and begins; notebooks fill the gaps at the end"
+    items.sort(key=lambda item: (item.path.name != "test_docs.py") + (item.path.name == "test_cells.py"))
+
+
 class ByFile(LoadFileScheduling):
     "The tests of a file stay in one worker, with what they share; notebooks go to whichever is free"
     def _split_scope(self, nodeid): return nodeid if "test_cells.py" in nodeid else super()._split_scope(nodeid)
