@@ -47,14 +47,13 @@ def test_the_doubled_archive_gives_the_same_metrics(small, tmp_path):
 
 def test_a_killed_run_resumes(small, tmp_path, own_cache):
     "Killed between two shards: a shard is written every two seconds, of a clock that goes on by a tenth with each clip"
-    corpus = small
-    killed = signalled("study", "--corpus", corpus, "--out", tmp_path / "A", number=signal.SIGKILL, at=[("os.rename", "*.parquet", 3)], CLOCK_STEP="0.1")
+    killed = signalled("study", "--corpus", small, "--out", tmp_path / "A", number=signal.SIGKILL, at=[("os.rename", "*.parquet", 3)], CLOCK_STEP="0.1")
     assert killed.returncode == -signal.SIGKILL and len(shards(own_cache)) == 3
     assert 10 < sum(pq.read_metadata(shard).num_rows for shard in shards(own_cache)) < 200
     kept = {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}
-    emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "A", check=True)
+    emotion_ser("study", "--corpus", small, "--out", tmp_path / "A", check=True)
     assert kept.items() <= {shard: shard.stat().st_mtime_ns for shard in shards(own_cache)}.items()  # what was there was used, not made again
-    emotion_ser("study", "--corpus", corpus, "--out", tmp_path / "B", check=True, EMOTION_SER_CACHE=str(tmp_path / "undisturbed"))
+    emotion_ser("study", "--corpus", small, "--out", tmp_path / "B", check=True, EMOTION_SER_CACHE=str(tmp_path / "undisturbed"))
     assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
     assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
 
