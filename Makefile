@@ -36,6 +36,7 @@ check: .venv/test  ## clean and export the notebooks, and look them and the pack
 	$(BIN)/nbdev_export
 	$(BIN)/python tests/imports.py
 	$(BIN)/ruff check emotion_ser docs tests bench nbs/results
+	$(BIN)/ruff check --select F821 nbs
 	$(BIN)/mypy emotion_ser bench
 
 ci: check  ## all there is to check: what is made is committed, every notebook from the wheel, the tests, and what a release uploads
