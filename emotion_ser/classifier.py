@@ -50,7 +50,7 @@ def check_numbers(temperature: float, threshold: float):
     if not 0 <= threshold <= 1: raise HeadError(f"a threshold of {threshold}; give 0 (never abstain) to 1")
 
 # %% ../nbs/14_classifier.ipynb #emotionclassifier
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class EmotionClassifier(Listener):
     "Names the emotion that a recording expresses, how likely it is, and whether to trust that. Raises `HeadError`"
     head: EmotionHead | RobustHead
@@ -70,6 +70,9 @@ class EmotionClassifier(Listener):
         check_fit(self.head, self.encoder)
         check_numbers(self.temperature, self.threshold)
         self.labels = self.head.labels
+
+    def __repr__(self):
+        return f"EmotionClassifier({type(self.head).__name__} on {self.encoder.name}: {', '.join(self.labels)})"
 
     @property
     def knows_speech(self): return self.familiar is not None

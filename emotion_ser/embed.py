@@ -88,9 +88,9 @@ class FrozenEncoder:
         return chosen.reshape(*chosen.shape[:-3], self.size)
 
     def __call__(self, waveform):
-        "[n_samples] float32 mono at 16 kHz -> [size] float32"
-        waveforms = waveform[None] if isinstance(waveform, np.ndarray) else waveform
-        received = self.hear(check_waveforms(waveforms)[0])
+        "[n_samples] float32 mono at 16 kHz, or what `load_waveform` takes -> [size] float32"
+        if not isinstance(waveform, np.ndarray): waveform = load_waveform(waveform)
+        received = self.hear(check_waveforms(waveform[None])[0])
         return self.select(self.layer_stats(received[None])[0])
 
 # %% ../nbs/02_embed.ipynb #em-hear

@@ -220,21 +220,24 @@ def interval_groups(
 def confusion(
     truth: np.ndarray,  # [n] labels
     prediction: np.ndarray,  # [n] labels
-    labels: list[str],
+    labels: list[str] | None = None,  # default: all that occur, sorted
 ) -> pd.DataFrame:  # [n_labels, n_labels] counts, truth in rows
     "Which emotion was taken for which"
     from sklearn.metrics import confusion_matrix
+    if labels is None: labels = sorted({*truth, *prediction})
     counts = confusion_matrix(truth, prediction, labels=labels)
     return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="prediction"))
 
 # %% ../nbs/05_evaluate.ipynb #plot_confusion
 def plot_confusion(
-    counts: pd.DataFrame,  # from `confusion`
+    counts: pd.DataFrame | np.ndarray,  # from `confusion`; or [n] labels, the truth, with the next
+    prediction: np.ndarray | None = None,  # [n] labels
     title: str = "",  # corpus, encoder, protocol, seed
 ):  # the figure
     "The confusion matrix: share of each row in colour, counts below"
     import matplotlib.pyplot as plt
     import seaborn as sns
+    if prediction is not None: counts = confusion(counts, prediction)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     texts = (100 * share).map("{:.0f}%".format) + counts.map("\n({})".format)
     size = 2.6 + 0.62 * len(counts)

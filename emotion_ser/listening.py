@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['MIN_SPEECH_SHARE', 'WHOLE_CLIP_S', 'Prediction', 'Listener', 'to_prediction', 'to_waveform', 'window_row', 'stream',
-           'timeline_table', 'mean_of_windows']
+           'timeline_table', 'mean_of_windows', 'answer_recording', 'are_several']
 
 # %% ../nbs/12c_listening.ipynb #imports-listening
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Number
 from typing import ClassVar
 import numpy as np
 import pandas as pd
@@ -48,6 +49,10 @@ class Listener:
     judge: Callable  # [n_samples] float32 at 16 kHz -> [n_labels] probabilities, `NOTHING_SAID`, `UNLIKE` or nothing
     predict: ClassVar[Callable]  # a recording -> a `Prediction`
     timeline: ClassVar[Callable]  # a recording -> a row per window
+
+    def __call__(self, source, sampling_rate=None):
+        "As `predict`"
+        return self.predict(source, sampling_rate)
 
 # %% ../nbs/12c_listening.ipynb #judge
 MIN_SPEECH_SHARE = 0.1  # less is no speech, unless checks know better; 98 in 100 of RAVDESS's clips hold 0.25 to 0.67
@@ -143,22 +148,40 @@ def mean_of_windows(
     p = counted.filter(like="p_").mean().to_numpy()
     return to_prediction(classifier, p, seconds, rows.speech.mean(), len(counted), doubt)
 
-# %% ../nbs/12c_listening.ipynb #predict
+# %% ../nbs/12c_listening.ipynb #answer_recording
 WHOLE_CLIP_S = 10.0  # what is longer is cut into windows; the clips of the corpus last 3 to 5
 
 
-@patch
-def predict(
-    self: Listener,
-    source,  # as in `load_waveform`, of any length
+def answer_recording(
+    classifier: Listener,
+    source,  # as in `open_recording`, of any length
     sampling_rate: int | None = None,  # Hz, needed for an array alone
 ) -> Prediction:
-    "What emotion a recording expresses. Raises `AudioError`"
+    "What a classifier says of one recording. Raises `AudioError`"
     with open_recording(source, sampling_rate) as recording:
         name, seconds = recording.name, recording.seconds or 0.0  # a file's is known
         if seconds > WHOLE_CLIP_S:
-            rows = timeline_table(list(stream(self, recording)), self.labels)
-            return mean_of_windows(self, rows, seconds, name)
+            rows = timeline_table(list(stream(classifier, recording)), classifier.labels)
+            return mean_of_windows(classifier, rows, seconds, name)
         whole, = cut_windows(recording, WHOLE_CLIP_S, WHOLE_CLIP_S)
-    p, doubt = self.judge(to_waveform(whole.samples, whole.rate, name))
-    return to_prediction(self, p, seconds, whole.speech, doubt=doubt)
+    p, doubt = classifier.judge(to_waveform(whole.samples, whole.rate, name))
+    return to_prediction(classifier, p, seconds, whole.speech, doubt=doubt)
+
+# %% ../nbs/12c_listening.ipynb #are_several
+def are_several(
+    source,  # a source, or a list of them
+) -> bool:
+    "Whether it is a list, or a column, of recordings"
+    if not isinstance(source, (list, pd.Series)) or not len(source): return False
+    return not any(isinstance(one, (list, Number)) for one in source)
+
+# %% ../nbs/12c_listening.ipynb #predict
+@patch
+def predict(
+    self: Listener,
+    source,  # a recording, as in `open_recording`, of any length; or a list of them
+    sampling_rate: int | None = None,  # Hz, needed for arrays alone
+) -> Prediction | list[Prediction]:  # of a list, a list
+    "What emotion a recording expresses. Raises `AudioError`"
+    if not are_several(source): return answer_recording(self, source, sampling_rate)
+    return [answer_recording(self, one, sampling_rate) for one in source]

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['ALIASES', 'LONGEST_NAME', 'ROW_FAULTS', 'clean_name', 'spellings', 'one_spelling', 'guess_codec', 'decode_list',
            'column_roles', 'separator', 'read_cells', 'row_fault', 'listed_path', 'to_seconds', 'row_stretch',
-           'list_row', 'describe_roles', 'need_roles', 'read_rows', 'read_list', 'with_recordings', 'overlap_chains',
-           'linked_groups', 'with_overlaps']
+           'list_row', 'describe_roles', 'need_roles', 'read_rows', 'list_clips', 'read_list', 'as_frame', 'cell_text',
+           'read_frame', 'with_recordings', 'overlap_chains', 'linked_groups', 'with_overlaps']
 
 # %% ../nbs/00c_lists.ipynb #imports-lists
 import codecs, csv, io, os, re, unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .audio import AudioError, open_file
-from .core import printable, unquote_cell
+from .audio import AudioError, content_hash, open_file
+from .core import printable, unquote_cell, write_file
 from .corpus import CorpusError, counted, first_of, stretch_content
 from .curate import same_sounds
 
@@ -264,6 +265,22 @@ def read_rows(
     if faults: raise CorpusError(f"{file}: {first_of(faults)}; mend the list or take these rows out")
     return rows
 
+# %% ../nbs/00c_lists.ipynb #list_clips
+def list_clips(
+    file: Path,  # the list
+    header: list[str],
+    table: list[tuple[int, list[str]]],  # from `read_cells`
+    report,  # called with a sentence
+) -> tuple[list[dict], str]:  # the clips, as from `read_rows`; how the list was read
+    "The clips of a list, and what its columns were taken for. Raises `CorpusError`"
+    rows, roles = read_rows(file, header, table), column_roles(header)
+    layout = describe_roles(header, roles)
+    files = {row["path"] for row in rows}
+    if len(files) < len(rows) and not {"start", "end"} & {*roles}:
+        report("some rows name the same file, and no column start or end tells which part of it is meant; "
+               f"read as {layout}")
+    return rows, layout
+
 # %% ../nbs/00c_lists.ipynb #read_list
 def read_list(
     file: Path,  # of one row per clip
@@ -273,14 +290,48 @@ def read_list(
     try:
         with open_file(file) as opened: data = opened.read()
     except AudioError as error: raise CorpusError(str(error)) from None
-    header, table = read_cells(decode_list(data, str(file), report), str(file))
-    rows, roles = read_rows(file, header, table), column_roles(header)
-    layout = describe_roles(header, roles)
-    files = {row["path"] for row in rows}
-    if len(files) < len(rows) and not {"start", "end"} & {*roles}:
-        report("some rows name the same file, and no column start or end tells which part of it is meant; "
-               f"read as {layout}")
-    return rows, layout
+    return list_clips(file, *read_cells(decode_list(data, str(file), report), str(file)), report)
+
+# %% ../nbs/00c_lists.ipynb #as_frame
+def as_frame(
+    table,  # a DataFrame, or a split of `datasets`
+) -> pd.DataFrame:  # with labels in words
+    "A table in memory as a DataFrame"
+    if isinstance(table, pd.DataFrame): return table
+    frame = table.to_pandas()
+    for name, feature in table.features.items():
+        words = getattr(feature, "names", None)  # of numbered labels
+        if words: frame[name] = [words[int(k)] if k >= 0 else "" for k in frame[name].fillna(-1)]
+    return frame
+
+# %% ../nbs/00c_lists.ipynb #cell_text
+def cell_text(
+    cell,  # of a table in memory
+    folder: Path,  # for recordings that lie in cells
+) -> str:  # empty for a missing value; of a recording its path
+    "What a cell says, as a CSV would have it"
+    if isinstance(cell, Mapping):
+        if not cell.get("bytes"): return str(cell.get("path") or "")
+        file = folder / (content_hash(io.BytesIO(cell["bytes"])) + Path(cell.get("path") or "a.wav").suffix)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not file.exists(): write_file(file, lambda path: path.write_bytes(cell["bytes"]))
+        return str(file)
+    if isinstance(cell, (list, np.ndarray)):
+        raise CorpusError("the table: a cell holds samples, which have no file; write them to files first, "
+                          "for example with soundfile.write, and give their paths")
+    if isinstance(cell, float) and cell.is_integer(): cell = int(cell)  # pandas makes floats of whole numbers and gaps
+    return "" if pd.isna(cell) else str(cell).strip()
+
+# %% ../nbs/00c_lists.ipynb #read_frame
+def read_frame(
+    table,  # see `as_frame`
+    folder: Path,  # for recordings that lie in cells
+    report,  # called with each sentence
+) -> tuple[list[dict], str]:  # the clips, as from `read_rows`; how the table was read
+    "The clips of a table in memory; relative paths start at the current folder. Raises `CorpusError`"
+    frame = as_frame(table)
+    cells = [[cell_text(cell, folder) for cell in row] for row in frame.itertuples(index=False, name=None)]
+    return list_clips(Path("the table"), [*map(str, frame.columns)], [*enumerate(cells, 1)], report)
 
 # %% ../nbs/00c_lists.ipynb #with_recordings
 def with_recordings(

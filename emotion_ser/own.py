@@ -7,22 +7,22 @@ __all__ = ['EMOTION_WORDS', 'PART', 'CORPUS_NAMES', 'SPEAKER', 'UNKNOWN', 'GROUP
            'speak_of_emotions', 'mostly_parts', 'refuse_parts', 'without_parts', 'without_wrapper', 'some',
            'question_tree', 'tree_layout', 'report_empty', 'refuse_loose', 'read_tree', 'spelled_alike',
            'question_names', 'labels_of_one_emotion', 'question_labels', 'question_files', 'warn_of_voices',
-           'name_counts', 'who_speaks', 'understood', 'without_copies', 'refuse_one_label', 'questions',
-           'prepare_folder', 'prepare_place', 'load_corpus']
+           'name_counts', 'who_speaks', 'understood', 'without_copies', 'refuse_one_label', 'questions', 'prepare_rows',
+           'prepare_folder', 'prepare_table', 'prepare_place', 'load_corpus']
 
 # %% ../nbs/00d_own.ipynb #imports-own
 import re, unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 import pandas as pd
-from .core import report_list
+from .core import default_cache, report_list
 from .corpus import (
     CorpusError, audio_files, corpus_name, counted, first_of, path_kind, printed, with_facts)
 from .curate import report_twins, short_name, with_sound
 from .data import COLUMNS, label_names
 from .corpora import CORPORA, find_place, prepare_named, recognise
 from .join import join_corpora, report_corpora, split_corpora
-from .lists import one_spelling, read_list, with_overlaps, with_recordings
+from .lists import one_spelling, read_frame, read_list, with_overlaps, with_recordings
 
 # %% ../nbs/00d_own.ipynb #words
 EMOTION_WORDS = frozenset("""
@@ -344,14 +344,15 @@ def questions(manifest: pd.DataFrame) -> list[str]:
     names = question_names(labels, "labels") + question_names(speakers, "speakers")
     return names + question_labels(manifest) + question_files(manifest) + warn_of_voices(manifest)
 
-# %% ../nbs/00d_own.ipynb #prepare_folder
-def prepare_folder(
-    source: str | Path,  # a folder with one sub-folder per label, or a CSV of path, label, speaker
+# %% ../nbs/00d_own.ipynb #prepare_rows
+def prepare_rows(
+    rows: list[dict],  # path, emotion and actor of each clip; of stretches start and end too
+    layout: str,  # how they were read
+    source: str | Path,  # where, for messages
+    called: str,  # the name of the corpus
     report=print,  # called with each sentence
 ) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too
-    "The manifest of your own corpus. Raises `CorpusError`"
-    source, report = Path(source), printed(report)
-    rows, layout = read_list(source, report) if source.is_file() else read_tree(source, report)
+    "The manifest of some clips: looked at, named alike, each sound once. Raises `CorpusError`"
     for column in ("emotion", "actor"): one_spelling(rows, column, report)
     refuse_parts({row["emotion"] for row in rows}, source)
     manifest = with_facts(rows, report)
@@ -363,10 +364,29 @@ def prepare_folder(
     refuse_one_label(manifest, source)
     for sentence in questions(manifest): report(sentence)
     if times and manifest[times].isna().all(axis=None): times = []
-    called = corpus_name(source, source.resolve().name)
     kept = manifest.assign(corpus=called).reindex(columns=[*COLUMNS, *times])
     kept.attrs.update(manifest.attrs, corpus=called, layout=layout)
     return kept
+
+# %% ../nbs/00d_own.ipynb #prepare_folder
+def prepare_folder(
+    source: str | Path,  # a folder with one sub-folder per label, or a CSV of path, label, speaker
+    report=print,  # called with each sentence
+) -> pd.DataFrame:  # see `prepare_rows`
+    "The manifest of your own corpus. Raises `CorpusError`"
+    source, report = Path(source), printed(report)
+    rows, layout = read_list(source, report) if source.is_file() else read_tree(source, report)
+    return prepare_rows(rows, layout, source, corpus_name(source, source.resolve().name), report)
+
+# %% ../nbs/00d_own.ipynb #prepare_table
+def prepare_table(
+    table,  # a DataFrame, or a split of `datasets`, of the columns that a CSV would have
+    report=print,  # called with each sentence
+) -> pd.DataFrame:  # see `prepare_rows`
+    "The manifest of a table in memory. Raises `CorpusError`"
+    report = printed(report)
+    rows, layout = read_frame(table, default_cache() / "tables", report)
+    return prepare_rows(rows, layout.replace("a list", "a table", 1), "the table", "table", report)
 
 # %% ../nbs/00d_own.ipynb #prepare_place
 def prepare_place(
@@ -388,12 +408,13 @@ def prepare_place(
 
 # %% ../nbs/00d_own.ipynb #load_corpus
 def load_corpus(
-    corpus: str | Path | list = "sample",  # a name, a folder, a CSV; several: `ravdess,emodb`
+    corpus: str | Path | list | pd.DataFrame = "sample",  # a name, a folder, a CSV; several: `ravdess,emodb`; a table
     report=print,  # called with each sentence, the last of which is `understood`
 ) -> pd.DataFrame:  # the manifest
     "The manifest of one or several corpora, by name or place. Raises `CorpusError`"
     report = printed(report)
-    manifests = [prepare_place(*find_place(name), report) for name in split_corpora(corpus)]
+    if hasattr(corpus, "columns") or hasattr(corpus, "to_pandas"): manifests = [prepare_table(corpus, report)]
+    else: manifests = [prepare_place(*find_place(name), report) for name in split_corpora(corpus)]
     manifest = manifests[0]
     if len(manifests) > 1:
         manifest = join_corpora(manifests, report)

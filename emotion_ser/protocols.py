@@ -297,7 +297,7 @@ def evaluation_figures(evaluation: Evaluation) -> dict:  # name -> function that
     title = f"{printable(m['corpus'])}, {printable(m['encoder'])}\n{evaluation.config.title}"
     tables = {f"{when} temperature": m["calibration"][f"table_{when}"] for when in ("before", "after")}
     bins = {name: pd.DataFrame(table) for name, table in tables.items()}
-    figures: dict = dict(confusion_matrix=lambda: plot_confusion(confusion_table(m), title),
+    figures: dict = dict(confusion_matrix=lambda: plot_confusion(confusion_table(m), title=title),
                          reliability=lambda: plot_reliability(bins, title))
     if "unseen" not in m: return figures
     one_to_one = partial(plot_transfer, m["unseen"], title)

@@ -128,7 +128,7 @@ def study_figures(study: Study) -> dict:  # name -> function that draws it
     title = f"{printable(m['corpus'])}, {printable(m['encoder'])}, layers {c.layers}, {c.pooling}\n{c.title}"
     found = f"{title}: accuracy {100 * m['accuracy']:.1f}%, {m['n_test']} test clips"
     return dict(learning_curves=partial(plot_learning_curves, study.history, title),
-                confusion_matrix=partial(plot_confusion, confusion_table(m), found))
+                confusion_matrix=partial(plot_confusion, confusion_table(m), title=found))
 
 # %% ../nbs/06_study.ipynb #save_study
 def save_model(
