@@ -41,7 +41,7 @@ check: .venv/test  ## clean and export the notebooks, and look them and the pack
 
 ci: check  ## all there is to check: what is made is committed, every notebook from the wheel, the tests, and what a release uploads
 	git diff --exit-code
-	EMOTION_SER_NOTEBOOKS=all .ci/run
+	EMOTION_SER_TESTS=all .ci/run
 	$(MAKE) dist
 
 dist: .venv/test  ## what a release uploads: sdist and wheel, examined

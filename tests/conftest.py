@@ -30,8 +30,14 @@ for wait in ("raylet_start_wait_time_s", "gcs_server_port_wait_time_s", "gcs_ser
 os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * PATIENCE_S))
 
 
-def pytest_collection_modifyitems(items):
-    "The site takes longest and begins; notebooks fill the gaps at the end"
+THOROUGH = os.environ.get("EMOTION_SER_TESTS") == "all"  # as `make ci` sets it
+
+
+def pytest_collection_modifyitems(config, items):
+    "What is marked `thorough` is for `make ci`. The site takes longest and begins; notebooks fill the gaps at the end"
+    left_out = [item for item in items if not THOROUGH and item.get_closest_marker("thorough")]
+    items[:] = [item for item in items if item not in set(left_out)]
+    if left_out: config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: (item.path.name != "test_docs.py") + (item.path.name == "test_cells.py"))
 
 

@@ -139,6 +139,7 @@ def test_a_small_benchmark(tiny, paths, monkeypatch):
     assert list(spent.index) == speed.read_table(ROOT / "nbs/results/speed_steps.csv").step.tolist() and (spent >= 0).all()
 
 
+@pytest.mark.thorough("the benchmark itself, in new processes")
 def test_memory_and_growth_in_processes_of_their_own(tiny, paths, monkeypatch):
     monkeypatch.setenv("EMOTION_SER_ENCODER", str(tiny["whisper"]))
     assert 50 < measure.peak_memory("whisper-base", "bare network", paths[:2]) < 5000

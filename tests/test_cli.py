@@ -15,6 +15,7 @@ FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png
 def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.thorough("06_study compares two runs byte by byte")
 def test_two_runs_are_the_same(small, tmp_path):
     for out in ("A", "B"):
         done = emotion_ser("study", "--corpus", small, "--seed", 1, "--out", tmp_path / out, anew=True, check=True)
@@ -33,6 +34,7 @@ def test_metrics_say_how_they_were_made(small, tmp_path):
     assert set(found["intervals"]) == {"accuracy", "macro_precision", "macro_recall", "macro_f1", "uar"}
 
 
+@pytest.mark.thorough("00_data shows that each clip is read once")
 def test_the_doubled_archive_gives_the_same_metrics(small, tmp_path):
     doubled = tmp_path / "kaggle"
     shutil.copytree(small, doubled)

@@ -14,6 +14,7 @@ def tiny(tmp_path_factory):
     return tiny_checkpoint(tmp_path_factory.mktemp("encoders") / "tiny", "whisper", width=32, n_layers=2)
 
 
+@pytest.mark.thorough("the kill of test_cli and the resumption of 04b_finetune, once more together")
 def test_a_killed_run_resumes(small, tiny, tmp_path, own_cache):
     "Killed while the frozen layers are computed, and again between epochs; the end is that of a run nobody disturbed"
     command = ("study", "--corpus", small, "--emotions", "happy,sad", "--encoder", tiny, "--finetune", "1", "--protocol", "actor-holdout", "--out")

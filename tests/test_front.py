@@ -183,6 +183,7 @@ def test_a_classifier_keeps_it(small, tmp_path):
     fails(emotion_ser("predict", tmp_path / "a.wav", "--model", tmp_path / "model"), "names a front end 'studio'", "as-is, speech")
 
 
+@pytest.mark.thorough("each command once more with --front; test_a_classifier_keeps_it remains")
 def test_at_the_shell(small, tmp_path):
     "Options that do not go together are refused; a study and embeddings carry it"
     fails(emotion_ser("study", "--corpus", small, "--encoder", "x", "--finetune", "2", "--front", "speech"), "leave the front end out")

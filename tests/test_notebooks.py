@@ -1,14 +1,12 @@
 """Each notebook as Colab would run it: a real kernel, the wheel, a folder outside the repository that holds the recorded results and nothing else."""
-import os
 import shutil
 import sys
 
 import nbformat
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, THOROUGH, run
 
-# two light ones; EMOTION_SER_NOTEBOOKS=all (`make ci`) runs every one
-CHOSEN = "*.ipynb" if os.environ.get("EMOTION_SER_NOTEBOOKS") == "all" else "0[34]_*.ipynb"
+CHOSEN = "*.ipynb" if THOROUGH else "03_*.ipynb"  # a light one, or all
 NOTEBOOKS = sorted(path.name for path in (ROOT / "nbs").glob(CHOSEN))
 EXECUTE = """
 import sys, nbformat, nbclient

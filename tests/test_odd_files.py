@@ -28,6 +28,7 @@ def test_accepted_or_refused(paths, k):
     assert not wrong(k, {name: ask(name, paths[k.slug]) for name in ways})
 
 
+@pytest.mark.thorough("forty files at the shell; each is tested in Python")
 def test_by_the_command_alike(paths):
     asked = {k.slug: paths[k.slug] for k in LIGHT if k.slug in paths and k.slug != "folder" and (k.slug != "may not be read" or os.geteuid())}
     found, ran = by_cli_predict(asked)

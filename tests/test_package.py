@@ -36,6 +36,7 @@ def test_readme_is_the_index(copy):
     assert (copy / "made.md").read_text() == (ROOT / "README.md").read_text()
 
 
+@pytest.mark.thorough("a check of the check, in a copy of the project")
 def test_a_failing_cell_fails_the_check(copy):
     for notebook in (copy / "nbs").glob("*.ipynb"):
         if notebook.name != "03_head.ipynb": notebook.unlink()

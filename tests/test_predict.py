@@ -81,6 +81,7 @@ def test_a_table_that_appears_when_complete(small, tmp_path):
     fails(emotion_ser("predict", clips[0], "--format", "xml"), "'xml'", status=2)
 
 
+@pytest.mark.thorough("evaluates, trains and asks 180 clips of RAVDESS; 14a_training holds the same of synthetic ones")
 @corpus
 def test_held_out_actors_are_answered_as_in_the_evaluation(tmp_path):
     "EmoBox's folds among eight actors; the first fold is held out of a classifier, whose answers must be the evaluation's"
@@ -108,6 +109,7 @@ def peak_memory(*args):
     return float(done.stderr), done.stdout
 
 
+@pytest.mark.thorough("nine minutes of sound; test_security holds the same for an encoder")
 def test_memory_does_not_grow_with_the_recording(small, tmp_path):
     minute = np.concatenate([sf.read(clip)[0] for clip in sorted(small.glob("Actor_0*/*.wav"))])[: 60 * 16000]
     held = {}

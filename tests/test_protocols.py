@@ -25,6 +25,7 @@ def same_files(first, second, but=("cost.json",)):
     return len(names) == 4 and all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
 
 
+@pytest.mark.thorough("08_protocols compares two runs byte by byte, and test_shell interrupts")
 def test_a_run_is_the_same_again_and_after_an_interruption(small, tmp_path):
     config = EvaluationConfig(str(small), protocol="loso", augment=True)
     whole = run_evaluation(config, tmp_path / "whole", **QUIET)
@@ -59,7 +60,7 @@ def nonsense(small, tmp_path_factory):
 
 
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in WHOLE_CORPORA])
-@pytest.mark.parametrize("head", ["lda", "logistic"])
+@pytest.mark.parametrize("head", ["lda", pytest.param("logistic", marks=pytest.mark.thorough("one head remains; 07_selection asks the same of each protocol"))])
 def test_random_labels_give_chance(nonsense, protocol, head):
     found = run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol, head=head, repeats=4), **QUIET).metrics
     low, high = found["intervals"]["uar"]
@@ -68,7 +69,7 @@ def test_random_labels_give_chance(nonsense, protocol, head):
     assert found["calibration"]["ece_after"] < 0.15  # it learns on inner folds that it knows nothing
 
 
-@pytest.mark.parametrize("head", ["mlp-baseline", "mlp", "ensemble"])
+@pytest.mark.parametrize("head", ["mlp-baseline", pytest.param("mlp", marks=pytest.mark.thorough("the ensemble holds such a network")), "ensemble"])
 def test_every_clip_is_tested_once_by_a_network_that_has_not_seen_its_actor(small, tmp_path, head):
     found = run_evaluation(EvaluationConfig(str(small), protocol="actor-kfold", head=head, layers="all", pooling="mean"), tmp_path, **QUIET)
     assert len(found.predictions) == 240 == found.predictions.path.nunique()

@@ -188,6 +188,7 @@ def test_chance_depends_on_nothing_but_the_clip_and_the_name(manifest):
     assert all((a() == b()).all() for (_, a), (_, b) in zip(first, last[::-1]))
 
 
+@pytest.mark.thorough("two classifiers are trained and asked 480 times; 18_recordings shows the recorded ones")
 def test_it_holds_where_that_of_010_did_not(small, tmp_path):
     "What nobody notices: a constant of 0.01, one click, silence that is cut off, on voices that neither classifier heard"
     lost = {}

@@ -127,6 +127,7 @@ def test_intervals_over_many_clips_take_little_memory():
 
 # ---------------------------------------------------------------- the benchmark
 
+@pytest.mark.thorough("the benchmark itself, eight commands in new processes; what it measures is tested one by one")
 def test_a_small_measurement(tmp_path):
     "Every command at two sizes, each with a cache of its own, as it is recorded"
     done = subprocess.run([sys.executable, "-W", "ignore", ROOT / "bench/scale.py", "--sizes", "200", "400", "--encoders", "acoustic", "--out", tmp_path], capture_output=True, text=True)
