@@ -8,9 +8,12 @@ _HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "c
          "WhisperEncoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
          "embed_corpus": "store", "save_manifest": "store", "OnnxEncoder": "scale", "ray_engine": "scale",
          "export_onnx": "scale", "EmotionHead": "head", "load_head": "head", "train_head": "train",
+         "cross_validate": "train", "score": "evaluate", "plot_confusion": "evaluate",
          "TunedEncoder": "blocks", "embed_states": "states", "fine_tune": "finetune", "StudyConfig": "study",
          "run_study": "study", "EvaluationConfig": "protocols", "run_evaluation": "protocols",
-         "compare_runs": "protocols", "EmotionClassifier": "classifier", "train_classifier": "training"}
+         "compare_runs": "protocols", "EmotionEmbedder": "estimators", "HeadClassifier": "estimators",
+         "evaluate_protocol": "estimators", "EmotionClassifier": "classifier", "OneFile": "portable",
+         "train_classifier": "training", "predict_files": "folders"}
 __all__ = ["__version__", *_HOME]
 
 

@@ -230,7 +230,7 @@ def confusion(
 
 # %% ../nbs/05_evaluate.ipynb #plot_confusion
 def plot_confusion(
-    counts: pd.DataFrame | np.ndarray,  # from `confusion`; or [n] labels, the truth, with the next
+    counts,  # from `confusion`; or [n] labels, the truth, with the next
     prediction: np.ndarray | None = None,  # [n] labels
     title: str = "",  # corpus, encoder, protocol, seed
 ):  # the figure

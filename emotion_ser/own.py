@@ -348,7 +348,7 @@ def questions(manifest: pd.DataFrame) -> list[str]:
 def prepare_rows(
     rows: list[dict],  # path, emotion and actor of each clip; of stretches start and end too
     layout: str,  # how they were read
-    source: str | Path,  # where, for messages
+    source,  # where, for messages
     called: str,  # the name of the corpus
     report=print,  # called with each sentence
 ) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too

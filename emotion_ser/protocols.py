@@ -285,7 +285,7 @@ def pooled_predictions(
 @dataclass
 class Evaluation:
     "A finished evaluation"
-    config: EvaluationConfig
+    config: RunConfig  # as a rule an `EvaluationConfig`
     metrics: dict  # everything that goes to metrics.json; the same bytes each time, on one machine
     predictions: pd.DataFrame  # see `pooled_predictions`
     cost: dict  # seconds and memory, which differ from run to run

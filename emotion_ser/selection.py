@@ -33,7 +33,7 @@ class Candidate:
     head: str  # `lda` (discriminant analysis), `logistic`, `mlp`, `mlp-baseline`; or `tuned`
     layers: str  # see `parse_layers`
     pooling: str  # one of `POOLINGS`
-    regularisation: float  # see `REGULARISATION`; of `tuned`, how many blocks learn
+    regularisation: float | str  # see `REGULARISATION`; of `tuned`, how many blocks learn; of other estimators, in words
 
     @property
     def is_network(self) -> bool:
@@ -191,7 +191,7 @@ def fit_networks(
     recipe = BASELINE if group[0].head == "mlp-baseline" else fewer_epochs(TUNED, len(dataset.stats))
     heads = {}
     for c in group:
-        own = replace(recipe, dropout=c.regularisation)
+        own = replace(recipe, dropout=float(c.regularisation))
         heads[c], _ = train_head(x, y, x_valid, y_valid, dataset.labels, own, fold.seed)
     return heads
 

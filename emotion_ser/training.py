@@ -371,7 +371,7 @@ def check_cited(
 
 # %% ../nbs/14a_training.ipynb #train_classifier-2
 def train_classifier(
-    config: EvaluationConfig,  # its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
+    config: EvaluationConfig | str | Path,  # or a corpus alone; its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
     hold_out: tuple = (),  # speakers to leave out
     measured: str | Path | None = None,  # a folder of `run_evaluation` with the same settings: figures for the card
     published: str | None = None,  # the hub name of the encoder, if `config.encoder` is a folder
@@ -381,6 +381,7 @@ def train_classifier(
     strangers: str | Path | None = None,  # a folder of protocol `transfer`: figures on other corpora for the card
 ) -> EmotionClassifier:
     "Learn from whole corpora; settings, temperature and threshold come from inner folds"
+    if not isinstance(config, EvaluationConfig): config = EvaluationConfig(str(config))
     check_trainable(config.head, config.speaker_norm, config.encoder, published)
     run, pairs = (Measured(folder) if folder else None for folder in (measured, strangers))
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
