@@ -42,7 +42,8 @@ class Measured:
         raise ValueError(f"{self.folder}: its figures are not this classifier's: {why}")
 
 # %% ../nbs/12a_figures.ipynb #cell-4626b8
-COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune", *NEUTRAL)
+COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune",
+            *(name for name in NEUTRAL if name != "device"))  # where it was computed is in the encoder's fingerprint
 
 
 def check_recipe(
