@@ -21,7 +21,7 @@ from .core import named, write_file
 from .preprocess import SAMPLING_RATE, load_waveform
 from .checkpoint import EncoderError, find_device
 from .front import FRONTS
-from .embed import Encoder, FrozenEncoder
+from .embed import FrozenEncoder
 from .acoustic import load_encoder
 from .head import EmotionHead, HeadError, save_head, softmax
 from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
