@@ -119,7 +119,7 @@ def settings_file(config: RunConfig) -> str:
     plain = bool, int, float, str
     asked = {name.replace("_", "-"): value if isinstance(value, plain) else str(value)
              for name, value in config.asked().items() if value is not None and value is not False}
-    head = f"# emotion_ser {config.subcommand} --config THIS_FILE makes this run again\n"
+    head = f"# emotion_ser {config.subcommand or 'COMMAND'} --config FILE makes this run again\n"
     return head + yaml.safe_dump(asked, sort_keys=False, allow_unicode=True)
 
 # %% ../nbs/05c_runs.ipynb #corpus
