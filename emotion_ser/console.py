@@ -7,8 +7,8 @@ __all__ = ['SHOWN', 'Quiet', 'Version', 'READERS', 'ConfigFile', 'GOES_ON', 'INT
            'print_error', 'print_rows', 'on_terminal', 'once', 'warnings_as_notes', 'refuse_options',
            'refuse_empty_arguments', 'current_value', 'current_arguments', 'be_quiet', 'quiet_option', 'CommandGroup',
            'print_version', 'new_app', 'read_yaml', 'read_toml', 'read_settings', 'as_typed', 'typed_settings',
-           'take_settings', 'examples', 'error_sentence', 'interruption_sentence', 'prepare_process', 'as_command',
-           'run_command', 'leave_interrupted', 'run_app']
+           'take_settings', 'examples', 'error_sentence', 'given_options', 'interruption_sentence', 'prepare_process',
+           'as_command', 'run_command', 'leave_interrupted', 'run_app']
 
 # %% ../nbs/80_console.ipynb #imports-console
 import os, signal, sys, typer, warnings
@@ -304,12 +304,24 @@ INTERRUPTED = dict(
     download="the same command goes on where it was, or begins anew",
     listen="nothing is kept of the recording")
 
+# %% ../nbs/80_console.ipynb #given_options
+def given_options(
+    arguments: list[str],  # of the command
+) -> set[str]:
+    "The options that stand on the line, and in the file of `--config`"
+    options = {argument.split("=")[0] for argument in arguments if argument.startswith("-")}
+    for before, argument in zip(["", *arguments], arguments):
+        path = argument if before == "--config" else argument.removeprefix("--config=")
+        if before != "--config" and path == argument: continue
+        with suppress(ValueError): options |= {f"--{str(name).replace('_', '-')}" for name in read_settings(Path(path))}
+    return options
+
 # %% ../nbs/80_console.ipynb #interruption_sentence
 def interruption_sentence(
     arguments: list[str],  # of the command
 ) -> str:
     "What Ctrl-C has done"
-    options = {argument.split("=")[0] for argument in arguments if argument.startswith("-")}
+    options = given_options(arguments)
     command = next((a for a in arguments if not a.startswith("-")), "")
     learns_long = command == "evaluate" or "--finetune" in options
     if learns_long and "--out" not in options:
