@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['FUNCTIONALS', 'pitch', 'chroma_map', 'chroma', 'spectral_shape', 'shape_of', 'zero_crossings', 'mel_filters',
            'mel_power', 'dct_matrix', 'deltas', 'cepstrum', 'melody', 'acoustic_frames', 'functionals',
-           'acoustic_stats', 'AcousticEncoder', 'load_encoder']
+           'acoustic_stats', 'AcousticEncoder', 'check_no_network', 'load_encoder']
 
 # %% ../nbs/02a_acoustic.ipynb #imports-acoustic
 import math, torch
 from functools import lru_cache, partial
 from torch.nn.functional import conv1d, pad
 import numpy as np
-from .core import one_thread
+from .core import named, one_thread
 from .preprocess import FRAME_HOP_SAMPLES, SAMPLING_RATE, frame, in_chunks, loudness, speech_part
 from .front import check_front
 from .frames import check_waveforms
+from .checkpoint import EncoderError
 from .embed import Encoder, FrozenEncoder
 
 # %% ../nbs/02a_acoustic.ipynb #pitch
@@ -200,15 +201,24 @@ class AcousticEncoder(FrozenEncoder):
         check_waveforms(waveforms)
         with one_thread(): return np.stack([acoustic_stats(w) for w in waveforms])[:, None]
 
+# %% ../nbs/02a_acoustic.ipynb #check_no_network
+def check_no_network(device: str | None):  # `cpu`, `cuda`, ...; None: as it comes
+    "Refuse, with an `EncoderError`, a device that the acoustic features cannot use"
+    if device in (None, "cpu"): return
+    raise EncoderError(f"{named('device', device)}: the acoustic encoder has neither weights nor a network; leave it out")
+
 # %% ../nbs/02a_acoustic.ipynb #load_encoder
 def load_encoder(
     name: str = "acoustic",  # `acoustic`, a hub name or a local folder
     layers="last",  # see `parse_layers`
     pooling: str = "mean+std",  # or `mean`, or `speech`; for `acoustic` `functionals`
     front: str = "as-is",  # what comes before it, one of `FRONTS`
-    **options,  # of a pretrained one: revision, dtype, device, see `Encoder.from_pretrained`
+    device: str | None = None,  # where it computes: `cpu`, `cuda`; default: a GPU if there is one
+    **options,  # of a pretrained one: revision, dtype, see `Encoder.from_pretrained`
 ) -> FrozenEncoder:
     "An encoder by name: the acoustic features, or a pretrained checkpoint. Raises `EncoderError`, `ValueError`"
     check_front(front)
-    if name == "acoustic": return AcousticEncoder(layers, pooling).set_front(front)
-    return Encoder.from_pretrained(name, layers, pooling, **options).set_front(front)
+    if name != "acoustic":
+        return Encoder.from_pretrained(name, layers, pooling, device=device, **options).set_front(front)
+    check_no_network(device)
+    return AcousticEncoder(layers, pooling).set_front(front)

@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 from .audio import AudioError
 from .codec import Recording, open_recording
-from .core import default_cache, report_list, tensor_digest, write_file
+from .core import default_cache, named, report_list, tensor_digest, write_file
 from .head import HeadError
 from .robust import RobustHead
 from .shift import Shift, estimate_shift, no_shift
@@ -216,7 +216,7 @@ def source_path(
 ) -> Path:
     "Where a source of a model is kept. Raises `ValueError` for what is no name"
     if not re.fullmatch(r"\w[\w .@+-]{0,79}", name):
-        raise ValueError(f"--source {name!r}: give a name of letters, digits, spaces, and . - _ @ +")
+        raise ValueError(f"{named('source', name)}: give a name of letters, digits, spaces, and . - _ @ +")
     place = Path(model).resolve().name if Path(model).is_dir() else str(model).replace("/", "--")
     return default_cache() / "sources" / place / f"{name}.json"
 
@@ -229,8 +229,8 @@ def find_source(
     path = source_path(model, name)
     if path.is_file(): return path
     there = ", ".join(sorted(other.stem for other in path.parent.glob("*.json"))) or "none"
-    raise ValueError(f"--source {name}: not kept for {model}; there are: {there} "
-                     "(predict RECORDINGS --adapt --source NAME keeps one)")
+    raise ValueError(f"{named('source', name)}: not kept for {model}; there are: {there} "
+                     "(`emotion_ser predict RECORDINGS --adapt --source NAME` keeps one)")
 
 # %% ../nbs/14c_adaptation.ipynb #with_source
 def with_source(

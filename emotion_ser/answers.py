@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import one_thread, read_table, report_list, tensor_digest, versions
+from .core import named, one_thread, read_table, report_list, tensor_digest, versions
 from .audio import AudioError
 from .corpus import CorpusError, counted
 from .data import label_names, split_names
@@ -53,14 +53,14 @@ def with_known_labels(
     "The clips that a classifier could be right about. Raises `CorpusError`"
     unknown = ", ".join(sorted({*manifest.emotion} - {*known}))
     if unknown and mapping is None:
-        report(f"not among the classifier's labels: {unknown}; so --map shared is tried")
+        report(f"not among the classifier's labels: {unknown}; so {named('map', 'shared')} is tried")
         mapping = "shared"
     mapped = map_labels(manifest, mapping, report)
     strange = mapped[~mapped.emotion.isin(known)].emotion.value_counts()
     gone = [f"label {label}, which the classifier does not know: {counted(n, 'clip')}" for label, n in strange.items()]
     if gone: report_list(report, "left out", gone)
     kept = mapped[mapped.emotion.isin(known)].reset_index(drop=True)
-    if kept.emotion.nunique() < 2: raise CorpusError("fewer than two labels that the classifier knows; give a --map")
+    if kept.emotion.nunique() < 2: raise CorpusError(f"fewer than two labels that the classifier knows; give a map: {named('map')}")
     kept.attrs.update(mapped.attrs, left_out=[*mapped.attrs["left_out"], *gone])
     return kept
 
@@ -93,7 +93,7 @@ def clips_for_testing(
     if familiar:
         held = ", ".join(map(str, classifier.info.held_out)) or "nobody"
         report(f"{len(familiar)} of {n} speakers are voices that it learned from: these are no figures of strangers "
-               f"(left out of its training: {held}; see --speakers)")
+               f"(left out of its training: {held}; see {named('speakers')})")
     return clips
 
 # %% ../nbs/15b_answers.ipynb #sample-clips
@@ -269,7 +269,7 @@ def kept_answers(
     table = read_table(file)
     if missing := {"key", "nuisance", "content", "trusted"} - {*table}:
         raise ValueError(f"{file}: has no column {min(missing)}, so it was not written by "
-                         "`emotion_ser robustness`; give another --out")
+                         f"`emotion_ser robustness`; give another {named('out')}")
     own = [rows for _, rows in table[table.key == key].groupby("nuisance", sort=False)]
     if len(own): report(f"{len(own)} of what is asked {'was' if len(own) == 1 else 'were'} answered already")
     elif len(table): report(f"{file}: answers of another classifier, or to other clips; begun anew")

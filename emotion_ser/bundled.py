@@ -9,6 +9,7 @@ __all__ = ['NEEDED', 'bundled_models', 'find_model', 'bundled_record', 'encoder_
 import json, sys
 from importlib.resources import files
 from pathlib import Path
+from .core import named
 from .head import HeadError
 from .blocks import UPPER_FILE
 from .familiar import FAMILIAR_FILE
@@ -72,8 +73,9 @@ def default_model(
     given = encoder is not None and str(encoder) != "acoustic"
     if given or encoder_at_hand("whisper-base"):
         why = f"its encoder is {encoder}" if given else "its encoder is in the cache"
-        report(f"no model was named: whisper-base answers ({why}); for acoustic, which is faster, name it (--model acoustic)")
+        report(f"no model was named: whisper-base answers ({why}); for acoustic, which is faster, name it ({named('model', 'acoustic')})")
         return "whisper-base"
     report("no model was named: acoustic answers; whisper-base is right more often with strangers: name it "
-           "(--model whisper-base), which fetches its encoder once, or give the encoder's folder (--encoder-path)")
+           f"({named('model', 'whisper-base')}), which fetches its encoder once, "
+           f"or give the encoder's folder ({named('encoder', option='encoder-path')})")
     return "acoustic"

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from .core import write_file
+from .core import named, write_file
 from .preprocess import SAMPLING_RATE, load_waveform
-from .checkpoint import EncoderError
+from .checkpoint import EncoderError, find_device
 from .front import FRONTS
-from .embed import Encoder, FrozenEncoder
-from .acoustic import AcousticEncoder
+from .embed import FrozenEncoder
+from .acoustic import load_encoder
 from .head import EmotionHead, HeadError, save_head, softmax
 from .blocks import TunedEncoder, UPPER_FILE, load_upper, save_upper
 from .robust import RobustHead, load_any_head
@@ -164,19 +164,20 @@ def encoder_of(
     info: ModelInfo,
     folder: Path,  # of the classifier; holds the encoder's top blocks if they were tuned
     name: str | None = None,  # another folder or hub name of the same encoder
+    device: str | None = None,  # where it computes; default: a GPU if there is one
 ) -> FrozenEncoder:
     "The encoder that a head learned from. Raises `EncoderError`"
     revision = None if name else info.revision
     name, layers, pooling = name or str(info.encoder), str(info.layers), str(info.pooling)
-    if name == "acoustic": return AcousticEncoder(layers, pooling).set_front(info.front)
+    if name == "acoustic": return load_encoder(name, layers, pooling, info.front, device)
+    find_device(device)  # what is wrong with that no other folder mends
     try:
-        if not info.tuned:
-            return Encoder.from_pretrained(name, layers, pooling, revision).set_front(info.front)
-        tuned = TunedEncoder.from_pretrained(name, info.tuned, layers, pooling, revision)
+        if not info.tuned: return load_encoder(name, layers, pooling, info.front, device, revision=revision)
+        tuned = TunedEncoder.from_pretrained(name, info.tuned, layers, pooling, revision, device)
         return load_upper(tuned, folder / UPPER_FILE)
     except EncoderError as error:
         raise EncoderError(f"{error}; or give the folder of {info.encoder}: "
-                           "encoder=..., at the shell --encoder-path") from None
+                           f"{named('encoder', option='encoder-path')}") from None
 
 # %% ../nbs/14_classifier.ipynb #_echo
 def echo_of(classifier: EmotionClassifier) -> list[float]:  # [n_labels] centred log-probabilities
@@ -208,6 +209,7 @@ def from_pretrained(
     encoder: str | Path | None = None,  # the folder or hub name of its encoder, if not the one it names
     revision: str | None = None,  # a commit of the hub, of the model
     report=remark,  # called with which it is, if none was named
+    device: str | None = None,  # where its encoder computes: `cpu`, `cuda`; default: a GPU if there is one
 ) -> EmotionClassifier:
     "Load and check one. Raises `HeadError` and `EncoderError`, saying what is missing, strange or does not fit"
     model = default_model(encoder, report) if model is None else model
@@ -217,7 +219,7 @@ def from_pretrained(
     if encoder and info.encoder == "acoustic" != str(encoder):
         raise HeadError(f"{model} reads acoustic features, which have no weights; "
                         f"leave the encoder ({encoder}) out")
-    own = encoder_of(info, folder, str(encoder) if encoder else None)
+    own = encoder_of(info, folder, str(encoder) if encoder else None, device)
     check_fit(head, own)
     temperature, threshold = info.more.pop("temperature", 1.0), info.more.pop("threshold", THRESHOLD)
     known = load_familiarity(folder / FAMILIAR_FILE, own.size, info.familiar)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['StudyFolder', 'EvaluationFolder', 'Run', 'TrainHead', 'TrainProtocol', 'ModelFolder', 'HoldOut', 'MeasuredRun',
            'StrangersRun', 'Published', 'Recordings', 'FORMATS', 'Format', 'Top', 'Timeline', 'Adapt', 'Source',
-           'RowsFile', 'ExportedModel', 'OnnxFile', 'Int8', 'Device', 'Seconds', 'AnyCorpus', 'AnyFolder', 'AllLayers',
-           'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName',
+           'RowsFile', 'ExportedModel', 'OnnxFile', 'Int8', 'Microphone', 'Seconds', 'AnyCorpus', 'AnyFolder',
+           'AllLayers', 'Workers', 'Address', 'DtypeName', 'Dtype', 'RuntimeName', 'Runtime', 'Engine', 'CorpusName',
            'DownloadFolder', 'study_command', 'refuse_idle', 'evaluate_command', 'compare_command', 'train_command',
            'check_output_file', 'predict_command', 'export_command', 'listen_command', 'clips_to_embed',
            'chosen_encoder', 'chosen_engine', 'embed_command', 'download_command', 'version_command', 'main']
@@ -19,25 +19,28 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 from .console import (
-    on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
+    ConfigFile, examples, on_terminal, once, print_result, print_rows, print_status, refuse_options, run_app)
 from .rows import (
     difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
     row_writer, text_line, write_lines)
 from .shell import (
-    Augment, Channels, Corpus, Emotions, EncoderName, EncoderPath, Finetune, Front, Head, LabelMap, Layers,
+    Augment, Channels, Corpus, Device, Emotions, EncoderName, EncoderPath, Finetune, Front, Head, LabelMap, Layers,
     Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold, app,
     chosen_classifier, chosen_model, listed)
 from .measure import adaptation_command, robustness_command
 
 # %% ../nbs/90_cli.ipynb #StudyFolder
 StudyFolder = Annotated[Optional[Path], typer.Option(
-    help="folder for metrics.json, history.csv, predictions.csv, figures and model/")]
+    help="folder for metrics.json, config.yaml, history.csv, predictions.csv, figures and model/")]
 EvaluationFolder = Annotated[Optional[Path], typer.Option(
-    help="folder for metrics.json, predictions.csv, cost.json and figures; "
+    help="folder for metrics.json, config.yaml, predictions.csv, cost.json and figures; "
          "an interrupted run goes on there")]
 
 # %% ../nbs/90_cli.ipynb #cell-68a63e
-@app.command("study", no_args_is_help=False)
+@app.command("study", no_args_is_help=False, epilog=examples(
+    "emotion_ser study --out runs/first",
+    "emotion_ser study --corpus ravdess --protocol actor-holdout --seed 1",
+    "emotion_ser study --config runs/first/config.yaml --recipe baseline"))
 def study_command(
     corpus: Corpus = "sample",
     encoder: EncoderName = "acoustic",
@@ -49,8 +52,10 @@ def study_command(
     map: LabelMap = None,
     emotions: Emotions = None,
     finetune: Finetune = None,
+    device: Device = None,
     seed: Seed = 0,
     out: StudyFolder = None,
+    config_file: ConfigFile = None,
 ):
     "Run the study: corpus, embeddings, head, metrics. A second run is fast ($EMOTION_SER_CACHE)."
     refuse_options({f"--recipe {recipe}": bool(finetune) and recipe != "tuned"},
@@ -58,7 +63,7 @@ def study_command(
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
         corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front, recipe=recipe,
-        protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, seed=seed)
+        protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, device=device, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
 
@@ -71,7 +76,10 @@ def refuse_idle(head, finetune, members, repeats, protocol):  # as given to `eva
                    "of use with --protocol random alone")
 
 # %% ../nbs/90_cli.ipynb #evaluate
-@app.command("evaluate", no_args_is_help=False)
+@app.command("evaluate", no_args_is_help=False, epilog=examples(
+    "emotion_ser evaluate --protocol actor-kfold --out runs/lda",
+    "emotion_ser evaluate --corpus ravdess,emodb --head robust --front speech",
+    "emotion_ser evaluate --config runs/lda/config.yaml --head logistic"))
 def evaluate_command(
     corpus: Corpus = "sample",
     encoder: EncoderName = "acoustic",
@@ -88,8 +96,10 @@ def evaluate_command(
     finetune: Finetune = None,
     members: Members = None,
     repeats: Repeats = 10,
+    device: Device = None,
     seed: Seed = 0,
     out: EvaluationFolder = None,
+    config_file: ConfigFile = None,
 ):
     "Evaluate under a protocol: choices on inner folds, intervals, subgroups, calibration. Resumable."
     refuse_idle(head, finetune, members, repeats, protocol)
@@ -97,7 +107,8 @@ def evaluate_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, front=front,
         head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
-        map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats, seed=seed)
+        map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats,
+        device=device, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 
@@ -144,7 +155,10 @@ Published = Annotated[Optional[str], typer.Option(
     help="where others find the encoder, if --encoder is a folder: openai/whisper-base")]
 
 # %% ../nbs/90_cli.ipynb #train
-@app.command("train", no_args_is_help=True)
+@app.command("train", no_args_is_help=True, epilog=examples(
+    "emotion_ser train --out my_model",
+    "emotion_ser train --corpus calls.csv --head logistic --out my_model",
+    "emotion_ser predict my.wav --model my_model"))
 def train_command(
     out: ModelFolder,
     corpus: Corpus = "sample",
@@ -158,11 +172,13 @@ def train_command(
     protocol: TrainProtocol = None,
     map: LabelMap = None,
     emotions: Emotions = None,
+    device: Device = None,
     seed: Seed = 0,
     hold_out: HoldOut = "",
     measured: MeasuredRun = None,
     published: Published = None,
     strangers: StrangersRun = None,
+    config_file: ConfigFile = None,
 ):
     "Train a classifier for use, on all speakers: settings and temperature are chosen on inner folds."
     from emotion_ser.training import train_classifier
@@ -170,7 +186,8 @@ def train_command(
     from emotion_ser.runs import output_folder
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers, pooling=pooling,
-        front=front, augment=augment, channels=channels, map=map, emotions=emotions, seed=seed)
+        front=front, augment=augment, channels=channels, map=map, emotions=emotions,
+        device=device, seed=seed)
     with output_folder(out):
         train_classifier(config, listed(hold_out), measured, published, report=print_status,
                          progress=on_terminal(), strangers=strangers).save_pretrained(out)
@@ -210,7 +227,10 @@ RowsFile = Annotated[Optional[Path], typer.Option(
     help="file for the rows, instead of stdout; appears when complete")]
 
 # %% ../nbs/90_cli.ipynb #predict
-@app.command("predict", no_args_is_help=True)
+@app.command("predict", no_args_is_help=True, epilog=examples(
+    "emotion_ser predict my.wav",
+    "emotion_ser predict calls/ --model acoustic --out answers.csv",
+    "emotion_ser predict talk.mp3 --timeline --format jsonl"))
 def predict_command(
     recordings: Recordings,
     model: Model = None,
@@ -221,7 +241,9 @@ def predict_command(
     adapt: Adapt = False,
     source: Source = None,
     threshold: Threshold = None,
+    device: Device = None,
     out: RowsFile = None,
+    config_file: ConfigFile = None,
 ):
     "Which emotion recordings express, and how likely. Trained on actors: not for judging people."
     form = format or FORMATS.get(out.suffix.lower() if out else "", "table")
@@ -231,7 +253,7 @@ def predict_command(
     paths, failed = find_recordings(recordings, print_status), list[str]()
     check_output_file(out, paths)
     model = chosen_model(model, encoder_path)
-    classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None)
+    classifier = chosen_classifier(model, encoder_path, threshold, source, paths if adapt else None, device)
     header, line = row_writer(form, classifier.labels, top, timeline)
     lines = chain(header, row_lines(recording_rows(classifier, paths, timeline), line, form != "table", failed))
     if out: write_file(out.absolute(), partial(write_lines, lines))
@@ -266,8 +288,8 @@ def export_command(
     print_result(f"written: {out} ({size / 1e6:.1f} MB); use it: emotion_ser predict my.wav --model {out}")
 
 # %% ../nbs/90_cli.ipynb #listen
-Device = Annotated[Optional[str], typer.Option(
-    help="name or number of the microphone; default: the system's")]
+Microphone = Annotated[Optional[str], typer.Option(
+    metavar="NAME", help="name or number of the microphone; default: the system's")]
 Seconds = Annotated[Optional[float], typer.Option(
     min=0, help="stop after this long; default: Ctrl-C")]
 
@@ -278,15 +300,16 @@ def listen_command(
     encoder_path: EncoderPath = None,
     threshold: Threshold = None,
     source: Source = None,
+    microphone: Microphone = None,
     device: Device = None,
     seconds: Seconds = None,
 ):
     r'Follow a microphone: a line every second. Needs the extra: pip install "emotion_ser\[mic]".'
     from emotion_ser.listening import stream
-    from emotion_ser.windows import microphone
-    classifier = chosen_classifier(chosen_model(model, encoder_path), encoder_path, threshold, source)
-    number = int(device) if device and device.isdigit() else None
-    with microphone(device if number is None else number) as recording:
+    from emotion_ser.windows import microphone as listening_to
+    classifier = chosen_classifier(chosen_model(model, encoder_path), encoder_path, threshold, source, device=device)
+    number = int(microphone) if microphone and microphone.isdigit() else None
+    with listening_to(microphone if number is None else number) as recording:
         print_status(f"listening to {recording.name}; Ctrl-C ends it")
         for row in stream(classifier, recording):
             print(text_line({"file": "", **row}).strip(), flush=True)
@@ -318,12 +341,13 @@ def chosen_encoder(
     dtype: str | None,  # None: float32
     runtime: str | None,  # None: torch
     front: str = "as-is",  # one of `FRONTS`
+    device: str | None = None,
 ):  # a `FrozenEncoder`
     "The encoder that the options name, with every statistic of its layers"
     from emotion_ser.acoustic import load_encoder
     from emotion_ser.scale import in_runtime
-    if name == "acoustic": return load_encoder(name, layers, "functionals", front)
-    encoder = load_encoder(name, layers, "mean+std+speech", front, dtype=dtype or "float32")
+    if name == "acoustic": return load_encoder(name, layers, "functionals", front, device)
+    encoder = load_encoder(name, layers, "mean+std+speech", front, device, dtype=dtype or "float32")
     return in_runtime(encoder, runtime or "torch")
 
 # %% ../nbs/90_cli.ipynb #chosen_engine
@@ -361,7 +385,10 @@ Engine = Annotated[Literal["local", "ray"], typer.Option(
     help='this machine, or a cluster; pip install "emotion_ser\\[ray]"')]
 
 # %% ../nbs/90_cli.ipynb #embed
-@app.command("embed", no_args_is_help=True)
+@app.command("embed", no_args_is_help=True, epilog=examples(
+    "emotion_ser embed calls/ --out numbers",
+    "emotion_ser embed ravdess --encoder openai/whisper-base --out numbers",
+    "emotion_ser embed s3://bucket/calls --out s3://bucket/numbers --engine ray"))
 def embed_command(
     corpus: AnyCorpus,
     out: AnyFolder,
@@ -374,16 +401,19 @@ def embed_command(
     engine: Engine = "local",
     workers: Workers = None,
     address: Address = None,
+    device: Device = None,
+    config_file: ConfigFile = None,
 ):
     "Embed recordings: every layer's statistics of every clip, as Parquet. Resumable."
     acoustic, started = encoder == "acoustic", time.perf_counter()
-    network = {f"--dtype {dtype}": bool(dtype), f"--runtime {runtime}": bool(runtime)}
+    network = {f"--dtype {dtype}": bool(dtype), f"--runtime {runtime}": bool(runtime),
+               f"--device {device}": device not in (None, "cpu")}
     if acoustic: refuse_options(network, "the acoustic encoder has neither weights nor a network")
     refuse_options({f"--address {address}": bool(address) and engine != "ray"},
                    "of use with --engine ray alone")
     from emotion_ser.store import embed_corpus, save_manifest
     from emotion_ser.runs import output_folder
-    manifest, chosen = clips_to_embed(corpus, map), chosen_encoder(encoder, layers, dtype, runtime, front)
+    manifest, chosen = clips_to_embed(corpus, map), chosen_encoder(encoder, layers, dtype, runtime, front, device)
     print_status(f"{len(manifest)} recordings, {len(set(manifest.content))} of them different, "
                  f"to be embedded by {chosen.name}")
     with nullcontext() if "://" in out else output_folder(out):

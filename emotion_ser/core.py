@@ -6,7 +6,7 @@
 __all__ = ['MARKER', 'TEXT_COLUMNS', 'FORMULA', 'OLD_NAMES', 'printable', 'write_file', 'read_marker', 'move_into_place', 'sweep',
            'quote_cell', 'unquote_cell', 'write_table', 'typed_column', 'read_table', 'tensor_digest',
            'with_sorted_metadata', 'save_tensors', 'load_tensors', 'plain_labels', 'save_figures', 'report_list',
-           'silent', 'default_cache', 'versions', 'record', 'one_thread', 'peak_memory_mb', 'current_name',
+           'silent', 'named', 'default_cache', 'versions', 'record', 'one_thread', 'peak_memory_mb', 'current_name',
            'current_config', 'read_run']
 
 # %% ../nbs/00_core.ipynb #imports-core
@@ -242,6 +242,17 @@ def silent(
     sentence: str,
 ):
     "A `report` that shows nothing"
+
+# %% ../nbs/00_core.ipynb #named
+def named(
+    parameter: str,
+    value: str | None = None,
+    option: str | None = None,  # at the shell, if it is called otherwise there
+) -> str:
+    "How a message names a parameter: `map='shared'` or `map=...`, at the shell `--map shared` or `--map`"
+    if os.environ.get("EMOTION_SER_NAMES") == "options":
+        return f"--{option or parameter.replace('_', '-')}{'' if value is None else f' {value}'}"
+    return f"{parameter}={'...' if value is None else repr(value)}"
 
 # %% ../nbs/00_core.ipynb #default_cache
 def default_cache() -> Path:  # the folder `EMOTION_SER_CACHE` names, else the user's cache folder

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
-from .core import MARKER, default_cache, move_into_place, read_marker, report_list, silent
+from .core import MARKER, default_cache, move_into_place, named, read_marker, report_list, silent
 from .corpus import (
     CorpusError, corpus_name, counted, find_audio, path_kind, printed, report_left_out, with_facts)
 from .curate import report_twins, with_sound
@@ -311,7 +311,7 @@ def recognise(
     several = ", ".join(f"{CORPORA[name].title} {n}" for name, n in found.most_common())
     way_out = ",".join(f"{name}:{folder}" for name in found)
     raise CorpusError(f"{folder}: holds clips of several corpora ({several}); name them: "
-                      f"--corpus {way_out}, or own:{folder} to take the folders for labels")
+                      f"{named('corpus', way_out)}, or own:{folder} to take the folders for labels")
 
 # %% ../nbs/00c_corpora.ipynb #corpus_key
 def corpus_key(

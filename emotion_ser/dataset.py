@@ -80,10 +80,11 @@ def normalise_speakers(
 def load_full_encoder(
     name: str,  # `acoustic`, a hub name or a local folder, see `load_encoder`
     front: str = "as-is",  # what comes before it, one of `FRONTS`
+    device: str | None = None,  # where it computes; default: a GPU if there is one
 ) -> FrozenEncoder:
     "An encoder that keeps every layer and every statistic. Raises `EncoderError`"
     every = "functionals" if name == "acoustic" else "mean+std+speech"
-    return load_encoder(name, "all", every, front)
+    return load_encoder(name, "all", every, front, device)
 
 # %% ../nbs/06a_dataset.ipynb #asked-parts
 def asked_parts(

@@ -230,6 +230,7 @@ def from_pretrained(
     device: str | None = None,  # `cpu`, `cuda`; default: a GPU if there is one
 ):  # an `Encoder`, or a `WhisperEncoder`
     "Load a checkpoint. Raises `EncoderError` if it cannot be had or lacks weights"
+    find_device(device)  # fail early: a checkpoint may take minutes to come
     model, extractor, known, commit = load_network(str(name), revision)
     is_whisper = cls is Encoder and model.config.model_type in WhisperEncoder.kinds
     make: Any = WhisperEncoder if is_whisper else cls

@@ -11,7 +11,7 @@ __all__ = ['THRESHOLD', 'COMPARED', 'Measured', 'check_recipe', 'check_same_sett
 from collections import Counter
 from pathlib import Path
 import pandas as pd
-from .core import read_run, read_table
+from .core import named, read_run, read_table
 from .join import chosen_map, read_map
 from .runs import NEUTRAL, corpus_digest
 from .unseen import learned_only, unseen_report
@@ -42,7 +42,8 @@ class Measured:
         raise ValueError(f"{self.folder}: its figures are not this classifier's: {why}")
 
 # %% ../nbs/12a_figures.ipynb #cell-4626b8
-COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune", *NEUTRAL)
+COMPARED = ("head", "layers", "pooling", "augment", "speaker_norm", "finetune",
+            *(name for name in NEUTRAL if name != "device"))  # where it was computed is in the encoder's fingerprint
 
 
 def check_recipe(
@@ -67,7 +68,7 @@ def check_same_settings(
     protocol, folds = run.metrics["config"]["protocol"], "clip" if by_clip else "speaker"
     if protocol == "transfer":
         run.refuse("protocol transfer learns from one corpus alone; give a run of corpora, "
-                   "or give this one as --strangers")
+                   f"or give this one as {named('strangers')}")
     if (protocol == "random") != by_clip:
         run.refuse(f"measured under protocol {protocol}, while inner folds are by {folds}")
     return run

@@ -10,6 +10,7 @@ __all__ = ['SHARED', 'SHARED_WORDS', 'with_names', 'separate_names', 'split_corp
 from collections import Counter
 from pathlib import Path
 import pandas as pd
+from .core import named
 from .corpus import CorpusError, counted, path_kind, printed
 from .curate import report_twins, with_sound
 from .data import EMOTIONS, label_names, split_names
@@ -77,16 +78,16 @@ SHARED_WORDS = dict(  # other words -> the shared label
 def read_map(
     text: str,  # `shared`, `none`, or `calm=neutral,boredom=`
 ) -> dict[str, str] | None:  # label -> new label, empty: left out; None: `shared`
-    "What `--map` says. Raises `CorpusError`"
+    "What a map of labels says. Raises `CorpusError`"
     if text.strip() in ("shared", "none"): return None if text.strip() == "shared" else {}
     mapping: dict[str, str] = {}
     for pair in split_names(text) or [""]:
         label, sign, new = (part.strip() for part in pair.partition("="))
         if not label or not sign:
-            raise CorpusError(f"--map {text}: {pair!r} is no label=label; "
+            raise CorpusError(f"{named('map', text)}: {pair!r} is no label=label; "
                               "give calm=neutral,boredom= or shared or none")
         if mapping.setdefault(label, new) != new:
-            raise CorpusError(f"--map {text}: {label} is mapped twice")
+            raise CorpusError(f"{named('map', text)}: {label} is mapped twice")
     return mapping
 
 # %% ../nbs/00c_join.ipynb #chosen_map
@@ -101,7 +102,7 @@ def chosen_map(
         shared = {label: SHARED_WORDS.get(word, word if word in SHARED else "") for label, word in meant.items()}
         return {label: new for label, new in shared.items() if new != label}
     unknown = ", ".join(label for label in mapping if label not in labels)
-    if unknown: raise CorpusError(f"--map {text}: no clip is labelled {unknown}; the labels are {', '.join(labels)}")
+    if unknown: raise CorpusError(f"{named('map', text)}: no clip is labelled {unknown}; the labels are {', '.join(labels)}")
     return mapping
 
 # %% ../nbs/00c_join.ipynb #report_map
@@ -138,13 +139,13 @@ def map_labels(
 ) -> pd.DataFrame:  # `.attrs["map"]` says what was mapped
     "The labels of one or several corpora, joined or left out. Raises `CorpusError`"
     report, several = printed(report), manifest.corpus.nunique() > 1
-    if mapping is None and several: report("labels mapped to those that the corpora share (--map shared)")
+    if mapping is None and several: report("labels mapped to those that the corpora share ({named('map', 'shared')})")
     if mapping is None: mapping = "shared" if several else "none"
     chosen = chosen_map(mapping, label_names(manifest))
     gone = report_map(manifest, chosen, report)
     new = manifest.emotion.map(lambda label: chosen.get(label, label))
     mapped = manifest.assign(emotion=new)[new != ""].reset_index(drop=True)
-    if mapped.emotion.nunique() < 2: raise CorpusError(f"--map {mapping}: fewer than two labels are left")
+    if mapped.emotion.nunique() < 2: raise CorpusError(f"{named('map', mapping)}: fewer than two labels are left")
     if chosen or several: report_corpora(mapped, report)
     mapped.attrs.update(left_out=[*manifest.attrs.get("left_out", []), *gone], map=chosen)
     return mapped

@@ -11,10 +11,10 @@ __all__ = ['Tested', 'Speakers', 'Clips', 'Nuisances', 'RobustnessFolder', 'Seve
 import typer
 from pathlib import Path
 from typing import Annotated, Optional
-from .console import on_terminal, print_result, print_rows, print_status
+from .console import ConfigFile, on_terminal, print_result, print_rows, print_status
 from .rows import percent
 from .shell import (
-    Channels, Corpus, Emotions, EncoderName, EncoderPath, Front, LabelMap, Layers, Pooling, Seed,
+    Channels, Corpus, Device, Emotions, EncoderName, EncoderPath, Front, LabelMap, Layers, Pooling, Seed,
     chosen_classifier, listed)
 
 # %% ../nbs/84_measure.ipynb #robustness-rows
@@ -91,7 +91,9 @@ def robustness_command(
     nuisances: Nuisances = None,
     map: LabelMap = None,
     encoder_path: EncoderPath = None,
+    device: Device = None,
     seed: Seed = 0,
+    config_file: ConfigFile = None,
 ):
     "Ask a classifier again about clips to which something happened: what is lost, and what is still trusted."
     from emotion_ser.robustness import group_rows, run_robustness
@@ -99,10 +101,10 @@ def robustness_command(
     from emotion_ser.answers import listed_nuisances, clips_for_testing
     listed_nuisances(nuisances)  # fail early
     named = listed(speakers)
-    classifier = chosen_classifier(model, encoder_path, None)
+    classifier = chosen_classifier(model, encoder_path, None, device=device)
     manifest = clips_for_testing(classifier, corpus, named, map, print_status)
     asked = dict(corpus=corpus, speakers=",".join(named) or None, clips=clips, nuisances=nuisances, map=map,
-                 encoder_path=encoder_path, seed=seed)
+                 encoder_path=encoder_path, seed=seed, **(dict(device=device) if device else {}))
     table = run_robustness(
         classifier, manifest, clips=clips, seed=seed, nuisances=nuisances, out=out, report=print_status,
         progress=on_terminal(), command=f"emotion_ser robustness {model} {options(asked)}",
@@ -148,14 +150,16 @@ def adaptation_command(
     draws: Draws = 20,
     map: LabelMap = None,
     emotions: Emotions = None,
+    device: Device = None,
     seed: Seed = 0,
+    config_file: ConfigFile = None,
 ):
     "How recall on unseen corpora grows with unlabelled recordings of a source: 0, 1, 3 ... 50."
     from emotion_ser.protocols import EvaluationConfig
     from emotion_ser.sources import run_adaptation
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, head="robust", layers=layers, pooling=pooling, front=front,
-        channels=channels, map=map, emotions=emotions, seed=seed)
+        channels=channels, map=map, emotions=emotions, device=device, seed=seed)
     table = run_adaptation(config, out, draws=draws, report=print_status, progress=on_terminal())
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
     print_rows("corpus", "source", "draws", *counts, rows=adaptation_lines(table))

@@ -32,9 +32,9 @@ from .evaluate import evaluate_predictions, interval_groups, plot_confusion, sco
 from .calibrate import (
     BINS, apply_temperature, calibration_error, negative_log_likelihood, plot_reliability, reliability)
 from .compare import paired_difference, sign_flip
-from emotion_ser.runs import (
+from .runs import (
     RunConfig, confusion_table, corpus_root, load_manifest, output_folder, prediction_table, run_facts,
-    settings_record)
+    settings_file, settings_record)
 from .robust import ROBUST
 from .dataset import Dataset, load_dataset, load_full_encoder
 from .selection import Candidate, HEADS, REGULARISATION, SplitResult, make_grids, select_and_predict
@@ -125,7 +125,7 @@ def read_config(
     manifest = load_manifest(c.corpus, c.emotions, report, c.map)
     protocol = c.protocol or default_protocol(manifest, report)
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
-    encoder = load_full_encoder(c.encoder, c.front)
+    encoder = load_full_encoder(c.encoder, c.front, c.device)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
     tuner: Any = None
     if c.head == "robust": tuner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
@@ -134,13 +134,13 @@ def read_config(
                            settings=settings, cache_dir=cache_dir, report=report, progress=progress)
     usable = dataset.manifest
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
-    if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress)
+    if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress, c.device)
     return Task(replace(c, protocol=protocol), encoder, dataset, splits, grids, tuner)
 
 # %% ../nbs/08_protocols.ipynb #_key
 def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     "What the results of the splits depend on, as a hash"
-    asked = {**settings_record(asdict(task.config)), "corpus": "", "encoder": ""}
+    asked = {**settings_record({**asdict(task.config), "device": None}), "corpus": "", "encoder": ""}
     recipes = [SPEEDS, REGULARISATION, asdict(TUNED), asdict(FINE_TUNING)]
     if task.config.head == "robust": recipes.append(asdict(ROBUST))
     if task.config.channels: recipes.append([CHANNELS_VERSION])
@@ -310,16 +310,17 @@ def save_evaluation(
     out: str | Path,  # the folder, made if need be; files of an earlier run are replaced
     report=print,  # called with a sentence for a figure that cannot be drawn
 ) -> Path:  # the folder
-    "Write predictions.csv, cost.json and metrics.json, and last the figures"
+    "Write predictions.csv, config.yaml, cost.json and metrics.json, and last the figures"
     out, m = Path(out), evaluation.metrics
     out.mkdir(parents=True, exist_ok=True)
     figures = evaluation_figures(evaluation)
     old = [f"{name}.png" for name in {*figures, "unseen_corpora"}]
     for name in ("metrics.json", *old): (out / name).unlink(missing_ok=True)
     write_table(evaluation.predictions.round(4), out / "predictions.csv")
+    texts = {"config.yaml": settings_file(evaluation.config)}
     for name, content in {"cost.json": evaluation.cost, "metrics.json": m}.items():
-        text = json.dumps(content, indent=1) + "\n"
-        write_file(out / name, lambda path: path.write_text(text))
+        texts[name] = json.dumps(content, indent=1) + "\n"
+    for name, text in texts.items(): write_file(out / name, lambda path: path.write_text(text, encoding="utf-8"))
     save_figures(out, figures, report)
     return out
 

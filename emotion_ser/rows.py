@@ -14,7 +14,7 @@ import csv, io, json, re, sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from .console import on_terminal, print_result, print_rows, print_status
+from .console import on_terminal, print_error, print_result, print_rows, print_status
 
 # %% ../nbs/81_rows.ipynb #prediction_row
 def prediction_row(
@@ -147,7 +147,7 @@ def row_lines(
     for row in rows:
         if "error" in row:
             failed.append(row["file"])
-            print_status(f"cannot be decoded: {row['error']}")
+            print_error(f"cannot be decoded: {row['error']}")
         if with_errors or "error" not in row: yield line(row)
 
 # %% ../nbs/81_rows.ipynb #write_lines
@@ -218,7 +218,7 @@ def print_figures(
     print_result(f"intervals: {over}")
 
 # %% ../nbs/81_rows.ipynb #print_study
-STUDY_FILES = ("metrics.json, history.csv, predictions.csv, confusion_matrix.png, "
+STUDY_FILES = ("metrics.json, config.yaml, history.csv, predictions.csv, confusion_matrix.png, "
                "learning_curves.png, model/")
 
 
@@ -287,7 +287,7 @@ def choice_sentences(
             f"{'; '.join(chosen)}"]
 
 # %% ../nbs/81_rows.ipynb #print_evaluation
-EVALUATION_FILES = ("metrics.json, predictions.csv, cost.json, confusion_matrix.png, "
+EVALUATION_FILES = ("metrics.json, config.yaml, predictions.csv, cost.json, confusion_matrix.png, "
                     "reliability.png")
 
 

@@ -15,6 +15,7 @@ from itertools import product
 from threadpoolctl import threadpool_limits
 import numpy as np
 import pandas as pd
+from .core import named
 from .corpus import CorpusError
 from .splits import WHOLE_CORPORA, Split, inner_folds
 from .checkpoint import EncoderError
@@ -143,7 +144,7 @@ def judged(
     if folds[0].protocol not in WHOLE_CORPORA: return np.ones(len(counts), bool)
     if not counts.any():
         raise CorpusError("the corpora to learn from have no label in common, "
-                          "so nothing can be chosen on them; give another --map")
+                          f"so nothing can be chosen on them; give another {named('map')}")
     return counts
 
 # %% ../nbs/07_selection.ipynb #corpus-weights

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
-           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'Model',
-           'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'classifier_in_file', 'chosen_classifier']
+           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'Device',
+           'Model', 'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'classifier_in_file', 'chosen_classifier']
 
 # %% ../nbs/82_shell.ipynb #imports-shell
 import typer
@@ -97,6 +97,10 @@ def listed(
     "The names that an option lists"
     return tuple(filter(None, map(str.strip, names.split(","))))
 
+# %% ../nbs/82_shell.ipynb #Device
+Device = Annotated[Optional[str], typer.Option(
+    help="where the encoder computes: cpu, cuda, cuda:1, mps; default: a GPU if there is one")]
+
 # %% ../nbs/82_shell.ipynb #Model
 Model = Annotated[Optional[str], typer.Option(
     help="[b]whisper-base[/b] (better; fetches its encoder once) or [b]acoustic[/b] (offline), which come "
@@ -125,10 +129,12 @@ def classifier_in_file(
     threshold: float | None,
     source: str | None,
     paths: list | None,  # of recordings to adapt to
+    device: str | None = None,
 ):  # a `OneFile`
     "A classifier in one file. Raises `ValueError` for options that it cannot follow"
     refuse_options({f"--encoder-path {encoder_path}": bool(encoder_path), f"--source {source}": bool(source),
                     "--adapt": paths is not None}, f"{model} is complete and stays as it was written")
+    refuse_options({f"--device {device}": device not in (None, "cpu")}, f"{model} computes on the processor")
     from emotion_ser.portable import OneFile
     classifier = OneFile(model)
     if threshold is not None: classifier.threshold = threshold
@@ -141,11 +147,12 @@ def chosen_classifier(
     threshold: float | None,
     source: str | None = None,  # the name of one
     paths: list | None = None,  # of recordings to adapt to
+    device: str | None = None,  # where its encoder computes
 ):  # an `EmotionClassifier`, or a `OneFile`
     "The classifier that the options name"
-    if model.endswith(".onnx"): return classifier_in_file(model, encoder_path, threshold, source, paths)
+    if model.endswith(".onnx"): return classifier_in_file(model, encoder_path, threshold, source, paths, device)
     from emotion_ser.classifier import EmotionClassifier
-    classifier = EmotionClassifier.from_pretrained(model, encoder_path)
+    classifier = EmotionClassifier.from_pretrained(model, encoder_path, device=device)
     if threshold is not None: classifier.threshold = threshold
     if source is None and paths is None: return classifier
     from tqdm.auto import tqdm

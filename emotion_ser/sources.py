@@ -245,7 +245,7 @@ def adaptation_rows(
     return rows
 
 # %% ../nbs/07c_sources.ipynb #save-adaptation
-ADAPTATION_OPTIONS = "corpus encoder layers pooling front channels map emotions seed".split()
+ADAPTATION_OPTIONS = "corpus encoder layers pooling front channels map emotions seed device".split()
 
 
 def save_adaptation(
@@ -280,7 +280,7 @@ def run_adaptation(
     with output_folder(out) as folder:
         manifest = load_manifest(c.corpus, c.emotions, report, c.map)
         make_splits(manifest, "corpora", c.seed)  # fail early
-        encoder = load_full_encoder(c.encoder, c.front)
+        encoder = load_full_encoder(c.encoder, c.front, c.device)
         learner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
         dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels, settings=[learner.candidate],
                                cache_dir=cache_dir, report=report, progress=progress)

@@ -17,7 +17,7 @@ from itertools import combinations, permutations
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import report_list
+from .core import named, report_list
 from .corpus import CorpusError, sound_column
 
 # %% ../nbs/00b_splits.ipynb #shared-values
@@ -179,7 +179,7 @@ def corpus_names(
     names = manifest.corpus.unique().tolist() if "corpus" in manifest else []
     if len(names) < 2:
         raise CorpusError(f"protocol {protocol} tests a corpus that was not learned from, and here is one alone; "
-                          "name several, such as --corpus ravdess,emodb, or take actor-kfold")
+                          f"name several, such as {named('corpus', 'ravdess,emodb')}, or take actor-kfold")
     return names
 
 # %% ../nbs/00b_splits.ipynb #across-corpora
@@ -195,7 +195,7 @@ def across_corpora(
     speakers, names = manifest.actor.iloc[train], " + ".join(learned)
     if len(set(manifest.emotion.iloc[train]) & set(manifest.emotion.iloc[test])) < 2:
         raise CorpusError(f"{names} and {tested} have fewer than two labels in common; "
-                          "give another --map, or leave one of them out")
+                          f"give another {named('map')}, or leave one of them out")
     if len(learned) == 1 and (speakers.isna().any() or speakers.nunique() < 2):
         raise CorpusError(f"{names}: a corpus that is learned from alone needs two known speakers "
                           "or more, on whom settings are chosen")
@@ -305,7 +305,7 @@ def default_protocol(
     else:
         choice, why = "actor-kfold", f"{speakers} speakers, in folds of their own"
     if choice == "random": why += "; its figures hold for seen speakers"
-    report(f"protocol {choice}: {why} (--protocol takes another)")
+    report(f"protocol {choice}: {why} ({named('protocol')} takes another)")
     return choice
 
 # %% ../nbs/00b_splits.ipynb #missing-labels

@@ -28,7 +28,7 @@ from .finetune import FINE_TUNING, fine_tune
 from .evaluate import evaluate_predictions, plot_confusion
 from .runs import (
     RunConfig, confusion_table, load_manifest, output_folder, prediction_table, report_scarce,
-    run_facts, usable_clips)
+    run_facts, settings_file, usable_clips)
 
 # %% ../nbs/06_study.ipynb #studyconfig
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +150,15 @@ def save_study(
     out: str | Path,  # the folder, made if need be; files of an earlier run are replaced
     report=print,  # called with a sentence for a figure that cannot be drawn
 ) -> Path:  # the folder
-    "Write model/, history.csv, predictions.csv and metrics.json, then confusion_matrix.png and learning_curves.png"
+    "Write model/, history.csv, predictions.csv, config.yaml and metrics.json, then confusion_matrix.png and learning_curves.png"
     out, figures = Path(out), study_figures(study)
     out.mkdir(parents=True, exist_ok=True)
     for name in ("metrics.json", *(f"{name}.png" for name in figures)): (out / name).unlink(missing_ok=True)
     save_model(study, out / "model")
     write_table(study.history, out / "history.csv")
     write_table(study.predictions, out / "predictions.csv")
-    text = json.dumps(study.metrics, indent=1) + "\n"
-    write_file(out / "metrics.json", lambda path: path.write_text(text))
+    texts = {"config.yaml": settings_file(study.config), "metrics.json": json.dumps(study.metrics, indent=1) + "\n"}
+    for name, text in texts.items(): write_file(out / name, lambda path: path.write_text(text, encoding="utf-8"))
     save_figures(out, figures, report)
     return out
 
@@ -188,8 +188,10 @@ def prepare_study(
     "What a configuration means, as values. Raises `CorpusError`, `AudioError` or `EncoderError`"
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     split = make_split(manifest, config.protocol, config.seed)  # refused here, before the long work
-    if config.finetune: encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune)
-    else: encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling), config.front)
+    if config.finetune:
+        encoder: FrozenEncoder = TunedEncoder.from_pretrained(config.encoder, config.finetune, device=config.device)
+    else:
+        encoder = load_encoder(config.encoder, str(config.layers), str(config.pooling), config.front, config.device)
     embedded = embed_study(manifest, encoder, cache_dir, report, progress)
     usable = usable_clips(embedded, report)
     if embedded.skipped: split = make_split(usable, config.protocol, config.seed)

@@ -328,7 +328,7 @@ def assemble(
     info: ModelInfo,  # from `describe`; receives the echo
 ) -> EmotionClassifier:
     "A classifier from what was learned, with the encoder that it needs"
-    encoder = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front)
+    encoder = load_encoder(config.encoder, learned.chosen.layers, learned.chosen.pooling, config.front, config.device)
     classifier = EmotionClassifier(learned.head, encoder, learned.temperature, learned.threshold, info)
     info.echo = echo_of(classifier)
     return classifier
@@ -389,7 +389,7 @@ def train_classifier(
     settings = {**asdict(config), "protocol": protocol}
     check_cited_settings(run, pairs, settings)
     check_folds(manifest, protocol, config.seed, config.repeats, hold_out)
-    encoder = load_full_encoder(config.encoder, config.front)
+    encoder = load_full_encoder(config.encoder, config.front, config.device)
     check_view(encoder, config.layers, config.pooling)
     dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
                            settings=learnable(encoder, config), cache_dir=cache_dir, report=report, progress=progress)

@@ -79,9 +79,10 @@ def load_tuner(
     n_networks: int = 1,  # for each split
     cache_dir: str | Path | None = None,  # for what lies below those blocks, and for predictions
     progress: bool = True,  # show progress bars
+    device: str | None = None,  # where it computes; default: a GPU if there is one
 ) -> FineTuner:
     "Compute what lies below the blocks that learn, once for all splits. Raises `EncoderError`"
-    encoder = TunedEncoder.from_pretrained(name, n_blocks)
+    encoder = TunedEncoder.from_pretrained(name, n_blocks, device=device)
     states = embed_states(manifest, encoder, cache_dir=cache_dir, progress=progress)
     folder = Path(f"{store_path(cache_dir, encoder.below, 'peak')}-tuned{n_blocks}")
     open_store(folder)

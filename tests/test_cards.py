@@ -167,7 +167,7 @@ def test_figures_on_strangers_of_another_recipe_are_refused(elsewhere, real, tmp
         with pytest.raises(ValueError, match=why): train_classifier(replace(config, **changed), strangers=run, **quiet)
     with pytest.raises(ValueError, match="other clips, speakers"): train_classifier(config, hold_out=("f1",), strangers=run, **quiet)
     with pytest.raises(ValueError, match="figures on strangers come from protocol transfer"): train_classifier(config, strangers=run.parent / "corpora", **quiet)
-    with pytest.raises(ValueError, match="give this one as --strangers"): train_classifier(config, measured=run, **quiet)
+    with pytest.raises(ValueError, match="give this one as strangers="): train_classifier(config, measured=run, **quiet)
     model = train_classifier(config, **quiet).save_pretrained(tmp_path / "model")
     kept = {path.name: path.read_bytes() for path in model.iterdir()}
     record = json.loads(kept["config.json"])

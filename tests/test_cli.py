@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import emotion_ser, fails, metrics, run, shards, signalled
 
-FILES = {"metrics.json", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
+FILES = {"metrics.json", "config.yaml", "history.csv", "predictions.csv", "confusion_matrix.png", "learning_curves.png", "model/config.json", "model/model.safetensors"}
 
 
 def files(folder): return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}

@@ -187,7 +187,7 @@ def test_several_corpora_in_one_folder(tmp_path):
         for n, path in enumerate(TREES[name]): clip(folder / name / path, 100 * k + n)
     with pytest.raises(CorpusError) as refused: load_corpus(folder, silent)
     assert "EmoDB 7, EMOVO 7, nEMO 6" in str(refused.value)
-    way_out = re.search(r"--corpus (\S+), or", str(refused.value))[1]
+    way_out = re.search(r"corpus='(\S+)', or", str(refused.value))[1]
     manifest, text = heard(way_out)
     assert manifest.groupby("corpus").size().to_dict() == dict(emodb=7, emovo=7, nemo=6) and len(manifest.attrs["left_out"]) == 6
     assert {*load_corpus(f"own:{folder}", silent).emotion} == {"emodb", "emovo", "nemo"}
@@ -304,7 +304,7 @@ def test_the_preset_is_applied_to_several_and_said(joined, three):
     mapped = map_labels(joined, report=said.append)
     assert {*mapped.emotion} == {*SHARED} and len(joined) - len(mapped) == 4
     text = "\n".join(said)
-    for words in ("--map shared", "label calm becomes neutral: 4 clips", "label boredom left out by the map: 4 clips", "emodb: 24 clips, 2 speakers"): assert words in text
+    for words in ("map='shared'", "label calm becomes neutral: 4 clips", "label boredom left out by the map: 4 clips", "emodb: 24 clips, 2 speakers"): assert words in text
     assert mapped.attrs["left_out"][-1] == "label boredom left out by the map: 4 clips" and mapped.attrs["map"] == {"calm": "neutral", "boredom": ""}
     assert mapped.attrs["corpus"] == joined.attrs["corpus"] and [*mapped.index] == [*range(len(mapped))]
     assert len(load_manifest([*three.values()], report=silent)) == len(mapped)
@@ -351,7 +351,7 @@ def test_several_corpora_at_the_shell(three, tmp_path):
     assert read_table(tmp_path / "run/predictions.csv").actor.str.match("emodb:|emovo:").all()
     done = emotion_ser("embed", both, "--map", "boredom=", "--out", tmp_path / "embedded")
     assert done.returncode == 0 and len(pd.read_parquet(tmp_path / "embedded/manifest.parquet")) == 52, done.stderr
-    fails(emotion_ser("study", "--corpus", both, "--map", "calm=neutral"), "no clip is labelled calm")
+    fails(emotion_ser("study", "--corpus", both, "--map", "calm=neutral"), "--map calm=neutral: no clip is labelled calm")
     fails(emotion_ser("evaluate", "--corpus", both, "--map", "calm"), "no label=label")
     fails(emotion_ser("train", "--corpus", "savee", "--out", tmp_path / "model"), "register at", "EMOTION_SER_SAVEE")
     assert not (tmp_path / "model").exists()

@@ -74,7 +74,7 @@ def test_two_corpora_choose_by_speaker(three):
 def test_what_is_no_question_is_refused_with_the_way_out(three, protocol):
     one = three[three.corpus == "north"].reset_index(drop=True)
     for manifest in (one, one.drop(columns="corpus")):
-        with pytest.raises(CorpusError, match="name several, such as --corpus"): make_splits(manifest, protocol)
+        with pytest.raises(CorpusError, match="name several, such as corpus="): make_splits(manifest, protocol)
     apart = three.assign(emotion=three.emotion.where(three.corpus != "south", "x" + three.emotion))
     with pytest.raises(CorpusError, match="fewer than two labels in common"): make_splits(apart, protocol)
     single = three[(three.corpus != "east") | (three.actor == "east:1")].query("corpus != 'south'").reset_index(drop=True)
