@@ -43,7 +43,8 @@ def measure_devices(
     rounds: int = 3,
 ) -> pd.DataFrame:  # contestant, clips_per_s (median), times_processor, cosine, cosine_standardised to the processor's
     "Every contestant in turn, several times"
-    seconds, vectors = {name: [] for name in contestants}, {}
+    seconds: dict[str, list] = {name: [] for name in contestants}
+    vectors = {}
     for _ in range(rounds):
         for name, options in contestants.items():
             vectors[name], taken = embed(options, manifest)
