@@ -12,7 +12,7 @@ __all__ = ['MARKER', 'TEXT_COLUMNS', 'FORMULA', 'OLD_NAMES', 'printable', 'write
 # %% ../nbs/00_core.ipynb #imports-core
 import hashlib, importlib.metadata, json, os, platform, re, shutil, sys, tempfile, time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 import pandas as pd
 
@@ -264,9 +264,12 @@ def default_cache() -> Path:  # the folder `EMOTION_SER_CACHE` names, else the u
 # %% ../nbs/00_core.ipynb #versions
 def versions() -> dict:  # package -> version
     "What a figure depends on"
-    packages = ("emotion_ser", "torch", "transformers", "numpy", "scipy",
-                "scikit-learn", "pandas", "soundfile")
-    installed = {package: importlib.metadata.version(package) for package in packages}
+    from emotion_ser import __version__
+    packages = "torch", "transformers", "numpy", "scipy", "scikit-learn", "pandas", "soundfile"
+    installed = dict(emotion_ser=__version__)  # also where the package is a folder on the path, not installed
+    for package in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
     return dict(python=platform.python_version(), **installed)
 
 # %% ../nbs/00_core.ipynb #record
