@@ -139,7 +139,7 @@ def map_labels(
 ) -> pd.DataFrame:  # `.attrs["map"]` says what was mapped
     "The labels of one or several corpora, joined or left out. Raises `CorpusError`"
     report, several = printed(report), manifest.corpus.nunique() > 1
-    if mapping is None and several: report("labels mapped to those that the corpora share ({named('map', 'shared')})")
+    if mapping is None and several: report(f"labels mapped to those that the corpora share ({named('map', 'shared')})")
     if mapping is None: mapping = "shared" if several else "none"
     chosen = chosen_map(mapping, label_names(manifest))
     gone = report_map(manifest, chosen, report)
