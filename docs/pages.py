@@ -201,7 +201,7 @@ def hidden_lines(cells):
         if cell.cell_type != "code": continue
         marks, code = marks_of(cell)
         if "default_exp" in marks or {"hide", "eval"} <= set(marks): continue
-        hidden = "hide" in marks
+        hidden = "hide" in marks or "echo" in marks
         for node in reversed(statements(code)):
             is_import = isinstance(node, (ast.Import, ast.ImportFrom))
             if is_import and (hidden or "export" in marks): imports.append(node)
@@ -303,7 +303,11 @@ def tidy(path, links):
                 shown.update(code_prompt_show="Show the code of this output", code_prompt_hide="Hide the code of this output")
         if cell.source: cells.append(cell)
     if any(cell.cell_type == "code" and re.search(r"[\"']results[/\"']", cell.source) for cell in cells): top.insert(0, READS_RESULTS)
-    if top: cells.insert(1, folded_imports(top))
+    if top:
+        made = set().union(*(makes(node) for node in statements("\n".join(top))))
+        code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and made & set().union(*map(reads, statements(cell.source)), set())]
+        at = code[0] if "index" in path.stem else 1  # the first page has much before its code
+        cells.insert(at, folded_imports(top))
     nb.cells = cells
     if states := nb.metadata.get("widgets", {}).get(WIDGETS): states["state"] = shown_widgets(nb, states["state"])
     return nb
@@ -402,7 +406,7 @@ def own_page(name, links):
     "A page that stands in this folder, in MyST Markdown; the words of the glossary are entries of the index, which the search knows"
     text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
     if name != "glossary": return text
-    entry = lambda m: "```{index} single: " + m[1].replace(",", "") + "\n```\n\n" + m[0]
+    entry = lambda m: "```{index}\n" + "\n".join(f"single: !{word}" for word in m[1].split(", ")) + "\n```\n\n" + m[0]
     return re.sub(r"^## (.*)$", entry, text, flags=re.M)
 
 
@@ -416,7 +420,8 @@ def write(folder):
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
     groups = {"Start": ["install", "own", "faq", "glossary"], **groups, "Reference": ["api/index", "results", "changelog"]}
-    trees = [toc.format(caption, "\n".join(names)) for caption, names in groups.items()]
+    titles = {"faq": "FAQ <faq>", "glossary": "Glossary <glossary>"}
+    trees = [toc.format(caption, "\n".join(titles.get(name, name) for name in names)) for caption, names in groups.items()]
     home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     nbformat.write(home, folder / "index.ipynb")
     for notebook in notebooks: nbformat.write(tidy(notebook, links), folder / notebook.name)
