@@ -406,7 +406,7 @@ def own_page(name, links):
     "A page that stands in this folder, in MyST Markdown; the words of the glossary are entries of the index, which the search knows"
     text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
     if name != "glossary": return text
-    entry = lambda m: "```{index}\n" + "\n".join(f"single: !{word}" for word in m[1].split(", ")) + "\n```\n\n" + m[0]
+    entry = lambda m: "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in m[1].split(", ")) + m[0]
     return re.sub(r"^## (.*)$", entry, text, flags=re.M)
 
 

@@ -152,7 +152,7 @@ def test_the_commands_of_the_new_pages_can_be_typed(recordings, shared_cache):
         lines = [line for _, code in blocks(text) for line in code.splitlines()] + re.findall(r"`(emotion_ser [^`]+)`", text)
         for line in lines:
             words = shlex.split(line, comments=True)
-            if words[:1] != ["emotion_ser"] or words[1] == "--help" or re.search(r"[A-Z]{4}", line) or len(words) < 3: continue
+            if words[:1] != ["emotion_ser"] or words[1] == "--help" or re.search(r"[A-Z]{3}|\.\.\.", line) or len(words) < 3: continue
             group.commands[words[1]].make_context(words[1], words[2:])
             typed += 1
     assert typed >= 6
@@ -167,7 +167,7 @@ def test_the_links_of_the_new_pages_lead_somewhere():
 def test_the_glossary_has_the_words_and_the_index_knows_them():
     page = pages.own_page("glossary", {})
     for word in ("UAR", "EmoBox", "LDA", "ECE", "Ensemble", "Augmentation", "Baseline", "Layer", "Fold", "Calibration", "Abstention", "Unseen speaker"):
-        assert f"single: !{word}\n" in page
+        assert f"! single: {word}\n" in page
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def built(tmp_path_factory):
     (folder / "source").mkdir()
     for name in ("glossary.md", "02_embed.ipynb", "17_strangers.ipynb", "05_evaluate.ipynb"): shutil.copy(folder / "all" / name, folder / "source")
     (folder / "source/index.md").write_text("# Home\n\nWhat this is.\n\n```{toctree}\nglossary\n02_embed\n17_strangers\n05_evaluate\n```\n")
-    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-c", ROOT / "docs", folder / "source", folder / "html"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-c", ROOT / "docs", folder / "source", folder / "html"], check=True, capture_output=True)  # its links lead to pages that are not there
     return folder / "html"
 
 
@@ -196,7 +196,8 @@ def test_a_page_describes_itself(built, name):
 def test_the_search_knows_the_glossary_and_no_test_code(built):
     index = json.loads(re.sub(r"^Search.setIndex\(|\)$", "", (built / "searchindex.js").read_text()))
     place = index["docnames"].index("glossary")
-    assert index["indexentries"]["uar"] == [[place, "index-" + index["indexentries"]["uar"][0][1].split("-")[1], True]]
+    assert {"uar", "unweighted average recall", "lda", "ece", "emobox"} <= set(index["indexentries"])
+    assert all(len(found) == 1 and found[0][0] == place and found[0][2] for found in index["indexentries"].values())
     assert "test_eq" not in index["terms"] and "frozenencod" in index["terms"]
 
 
