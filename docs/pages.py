@@ -236,7 +236,7 @@ def folded_imports(lines):
     return folded("\n".join(lines), "Imports of this page")
 
 
-READS_RESULTS = "# What is recorded is read from the folder results: run this page in the folder nbs of a clone"
+READS_RESULTS = "# This page reads recorded figures or models: run it in the folder nbs of a clone"
 
 
 def only_shows(cell, code):
@@ -256,6 +256,7 @@ def tidy_table(html):
             if names[:len(named)] == named and len(names) == len(above) > len(named):
                 for old, new in zip(above, named):
                     old.string = " \\ ".join(filter(None, [new.get_text(strip=True), old.get_text(strip=True)]))
+                    old["class"] = "text"
                 heads[-1].extract()
         rows = [row.find_all("td") for row in table.select("tbody tr")]
         for column in zip(*(row[::-1] for row in rows)):  # from the right: heads of rows may span
@@ -302,7 +303,7 @@ def tidy(path, links):
             if "hide-input" in cell.metadata.get("tags", []) and not exported:
                 shown.update(code_prompt_show="Show the code of this output", code_prompt_hide="Hide the code of this output")
         if cell.source: cells.append(cell)
-    if any(cell.cell_type == "code" and re.search(r"[\"']results[/\"']", cell.source) for cell in cells): top.insert(0, READS_RESULTS)
+    if any(cell.cell_type == "code" and re.search(r"[\"'](results[/\"']|\.\./)", cell.source) for cell in cells): top.insert(0, READS_RESULTS)
     if top:
         made = set().union(*(makes(node) for node in statements("\n".join(top))))
         code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and made & set().union(*map(reads, statements(cell.source)), set())]
