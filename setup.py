@@ -11,7 +11,7 @@ ini.read("settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
 readme = Path("README.md").read_text(encoding="utf-8")
 readme = re.sub(r"(!\[[^\]]*\]\()(?=nbs/)", rf"\1{cfg['git_url']}/raw/{cfg['branch']}/", readme)  # on PyPI there is no folder beside it
-readme = re.sub(r"\]\((?=nbs/)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)
+readme = re.sub(r"\]\((?=nbs/|docs/)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)
 
 setup(
     name=cfg["lib_name"],

@@ -1,15 +1,18 @@
 """Writes what Sphinx reads into a folder: the notebooks as a reader wants them, the API, the recorded results, the changelog."""
 import ast
+import builtins
 import inspect
 import json
 import re
 import shutil
 import sys
+import textwrap
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 
 import nbformat
+from bs4 import BeautifulSoup
 from fastcore.docments import docments
 
 import emotion_ser
@@ -145,22 +148,148 @@ def table(head, rows):
     return "\n".join([cells(head), "|" + "---|" * len(head), *map(cells, rows)])
 
 
+def marks_of(cell):
+    "The directives of a cell, and its code without them"
+    return (dict(re.findall(r"^#\|\s*([\w-]+):?\s*(.*)", cell.source, re.M)), re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip())
+
+
+def statements(code):
+    "The statements of a cell; none of one that is not Python alone"
+    try: return ast.parse(code).body
+    except SyntaxError: return []
+
+
+def reads(node):
+    "The names that a statement uses, in annotations that are text too"
+    texts = [a.annotation.value for a in ast.walk(node) if isinstance(getattr(a, "annotation", None), ast.Constant) and isinstance(a.annotation.value, str)]
+    return {n.id for part in [node, *map(ast.parse, texts)] for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def makes(node):
+    "The names that a statement binds"
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)): return {node.name}
+    imported = {(a.asname or a.name).split(".")[0] for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    return imported | {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def is_setting(node, known):
+    "Whether a statement sets something of an imported module: a seed, the size of figures"
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(getattr(node, "value", None), "func", None)
+    if not isinstance(target, (ast.Attribute, ast.Subscript)): return False
+    return reads(target) <= known and bool(re.search(r"\b(rcParams|options|environ|manual_seed|seed)\b", ast.unparse(target)))
+
+
+def only_needed(node, needed):
+    "An import, of what is needed; None if that is nothing"
+    node.names = [name for name in node.names if (name.asname or name.name).split(".")[0] in needed]
+    return node if node.names else None
+
+
+def import_line(node):
+    "An import as it is written, on lines that fit the page"
+    line = ast.unparse(node)
+    if len(line) <= 110 or not isinstance(node, ast.ImportFrom): return line
+    module, names = line.split(" import ")
+    return f"{module} import (\n{textwrap.fill(names, 106, initial_indent='    ', subsequent_indent='    ')})"
+
+
+def hidden_lines(cells):
+    """What the code of a page needs and its cells do not show: imports, and lines of hidden cells.
+    Returns the lines for its top, and for each hidden cell, by its place, those that build on what stands above it"""
+    known, needed, imports, kept = set(dir(builtins)), set(), [], {}
+    for place, cell in reversed([*enumerate(cells)]):
+        if cell.cell_type != "code": continue
+        marks, code = marks_of(cell)
+        if "default_exp" in marks or {"hide", "eval"} <= set(marks): continue
+        hidden = "hide" in marks or "echo" in marks
+        for node in reversed(statements(code)):
+            is_import = isinstance(node, (ast.Import, ast.ImportFrom))
+            if is_import and (hidden or "export" in marks): imports.append(node)
+            elif not hidden:
+                inner = {name for part in ast.walk(node) if isinstance(part, (ast.FunctionDef, ast.Lambda)) for name in reads(part)}
+                needed = needed - (makes(node) - inner) | reads(node)
+            elif makes(node) & needed or is_setting(node, needed | {"plt", "pd", "torch", "np", "os"}):
+                first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+                kept.setdefault(place, []).insert(0, (node, "\n".join(code.splitlines()[first - 1:node.end_lineno])))
+                needed |= reads(node)
+    if "display" in needed: imports.append(ast.parse("from IPython.display import display").body[0])
+    imports = list(filter(None, (only_needed(node, needed) for node in reversed(imports))))
+    known |= set().union(*map(makes, imports), set())
+    top, there = list(dict.fromkeys(map(import_line, imports))), {}
+    for place in sorted(kept):
+        for node, text in kept[place]:
+            if reads(node) - makes(node) <= known and not isinstance(node, (ast.FunctionDef, ast.ClassDef)) and place not in there:
+                top.append(text)
+                known |= makes(node)
+            else: there.setdefault(place, []).append(text)
+    return top, {place: "\n\n".join(texts) for place, texts in there.items()}
+
+
+def folded(code, title):
+    "A cell of code behind a line to open it"
+    prompts = {"code_prompt_show": f"{title}: show", "code_prompt_hide": f"{title}: hide"}
+    return nbformat.v4.new_code_cell(code, metadata={"mystnb": prompts, "tags": ["hide-input", "hidden-lines"]})
+
+
+def folded_imports(lines):
+    "The cell near the top of a page that holds what its code needs"
+    return folded("\n".join(lines), "Imports of this page")
+
+
+READS_RESULTS = "# This page reads recorded figures or models: run it in the folder nbs of a clone"
+
+
+def only_shows(cell, code):
+    "Whether a cell does nothing but build a table or a figure, in many lines"
+    shown = any({"image/png", "text/html"} & set(output.get("data", {})) for output in cell.outputs)
+    return shown and code.count("\n") > 4 and not re.search(r"\bassert\b|\btest_\w+\(", code)
+
+
+def tidy_table(html):
+    "A table of pandas with one row of heads, in which columns of text are marked as such"
+    soup = BeautifulSoup(html, "html.parser")
+    for table in soup.select("table.dataframe"):
+        heads = table.select("thead tr")
+        if len(heads) > 1:  # the last holds the names of the index
+            above, names = heads[-2].find_all("th"), heads[-1].find_all("th")
+            named = [th for th in names if th.get_text(strip=True)]
+            if names[:len(named)] == named and len(names) == len(above) > len(named):
+                for old, new in zip(above, named):
+                    old.string = " \\ ".join(filter(None, [new.get_text(strip=True), old.get_text(strip=True)]))
+                    old["class"] = "text"
+                heads[-1].extract()
+        rows = [row.find_all("td") for row in table.select("tbody tr")]
+        for column in zip(*(row[::-1] for row in rows)):  # from the right: heads of rows may span
+            texts = [td.get_text(strip=True) for td in column]
+            if any(not re.fullmatch(r"[-+]?[\d.,]*(e[-+]?\d+)?%?|nan|inf|NaN|None", text) for text in texts):
+                heads_of = table.select("thead tr")[-1].find_all("th")
+                at = [row[::-1] for row in rows][0].index(column[0]) if rows else 0
+                for cell in [*column, *heads_of[::-1][at:at + 1]]: cell["class"] = [*cell.get("class", []), "text"]
+    return str(soup)
+
+
 def tidy(path, links):
-    "A notebook for readers: no directives, no hidden cells, helpers that no prose introduces folded, an anchor at each exported cell, captions, names linked"
+    """A notebook for readers: no directives; hidden cells only so far as the code of the page needs them, its imports in one folded cell at the top; helpers that no prose introduces,
+    and cells that only show, folded; an anchor at each exported cell, captions, names linked"""
     nb, cells, section = nbformat.read(path, as_version=4), [], ""
-    for cell in nb.cells:
+    top, there = hidden_lines(nb.cells)
+    for place, cell in enumerate(nb.cells):
         if cell.cell_type == "markdown":
             section = (re.findall(r"^#+ (.*)", cell.source, re.M) or [section])[-1]
             cell.source = prose(re.sub(r"^# (?=[a-z]+$)", f"# {path.stem.split('_')[0]} ", cell.source, count=1, flags=re.M), links)
         else:
-            marks = dict(re.findall(r"^#\|\s*([\w-]+):?\s*(.*)", cell.source, re.M))
-            cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
+            marks, cell.source = marks_of(cell)
             exported = {"export", "exporti"} & set(marks)
+            for output in cell.outputs:
+                if "<table" in (html := output.get("data", {}).get("text/html", "")): output["data"]["text/html"] = tidy_table(html)
+            if place in there: cells.append(folded(there[place], "Setup"))
             if {"hide", "default_exp"} & set(marks) or exported and only_imports(cell.source): continue
             if exported:
                 introduced = not cells or cells[-1].cell_type == "markdown"
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
                 cell.metadata.setdefault("tags", []).extend(["export"] if introduced or not only_helpers(cell.source) else ["export", "hide-input"])
+            elif only_shows(cell, cell.source): cell.metadata.setdefault("tags", []).append("hide-input")
+            if {"slow", "cuda", "net", "eval"} & set(marks): cell.metadata.setdefault("tags", []).append("on-demand")
             caption = marks.get("fig-cap", "").strip("\"'")
             shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
                      **({"figure": {"caption": caption}} if caption else {})}
@@ -171,10 +300,23 @@ def tidy(path, links):
                 cells += [cell, picture]
                 continue
             cell.metadata["mystnb"] = shown
+            if "hide-input" in cell.metadata.get("tags", []) and not exported:
+                shown.update(code_prompt_show="Show the code of this output", code_prompt_hide="Hide the code of this output")
         if cell.source: cells.append(cell)
+    if any(cell.cell_type == "code" and re.search(r"[\"'](results[/\"']|\.\./)", cell.source) for cell in cells): top.insert(0, READS_RESULTS)
+    if top:
+        made = set().union(*(makes(node) for node in statements("\n".join(top))))
+        code = [at for at, cell in enumerate(cells) if cell.cell_type == "code" and made & set().union(*map(reads, statements(cell.source)), set())]
+        at = code[0] if "index" in path.stem else 1  # the first page has much before its code
+        cells.insert(at, folded_imports(top))
     nb.cells = cells
     if states := nb.metadata.get("widgets", {}).get(WIDGETS): states["state"] = shown_widgets(nb, states["state"])
     return nb
+
+
+def page_code(nb):
+    "The code of a page of `tidy` from top to bottom, as a reader copies it, without the cells that run on demand"
+    return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "code" and not {"on-demand", "remove-input"} & set(cell.metadata.get("tags", [])))
 
 
 def only_imports(code): return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(code).body)
@@ -199,6 +341,7 @@ def shown_widgets(nb, states):
 
 def prose(text, links):
     "Markdown with a badge that needs no network, the page that listens beside it, and each public name linked to its page of the API"
+    text = re.sub(r"\]\(\.\./(docs|nbs)/", "](", text)
     text = re.sub(rf"\[([^\]]*)\]\({LISTEN}\)", r'<a href="listen/index.html">\1</a>', text.replace(BADGE, "colab.svg"))
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     blocks[::2] = [re.sub(r"(?<![\[`])`(\w+)`(?![\]`])", lambda m: links.get(m[1], m[0]), block) for block in blocks[::2]]
@@ -260,6 +403,14 @@ def results():
         ["table", "corpus", "encoder", "command"], others))
 
 
+def own_page(name, links):
+    "A page that stands in this folder, in MyST Markdown; the words of the glossary are entries of the index, which the search knows"
+    text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
+    if name != "glossary": return text
+    entry = lambda m: "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in m[1].split(", ")) + m[0]
+    return re.sub(r"^## (.*)$", entry, text, flags=re.M)
+
+
 def write(folder):
     "Everything that Sphinx reads"
     shutil.rmtree(folder, ignore_errors=True)
@@ -269,11 +420,13 @@ def write(folder):
     modules = [Module(notebook.stem, links) for notebook in notebooks if exports(notebook.stem)]
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
-    groups["Reference"] = ["api/index", "results", "changelog"]
-    trees = [toc.format(caption, "\n".join(names)) for caption, names in groups.items()]
+    groups = {"Start": ["install", "own", "faq", "glossary"], **groups, "Reference": ["api/index", "results", "changelog"]}
+    titles = {"faq": "FAQ <faq>", "glossary": "Glossary <glossary>"}
+    trees = [toc.format(caption, "\n".join(titles.get(name, name) for name in names)) for caption, names in groups.items()]
     home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     nbformat.write(home, folder / "index.ipynb")
     for notebook in notebooks: nbformat.write(tidy(notebook, links), folder / notebook.name)
+    for name in groups["Start"]: (folder / f"{name}.md").write_text(own_page(name, links))
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())
     most_used = "\n".join(f"- {{py:obj}}`{name} <emotion_ser.{home}.{name}>`" for name, home in emotion_ser._HOME.items())
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(

@@ -6,7 +6,9 @@ from nbconvert.preprocessors import Preprocessor
 c = get_config()  # noqa: F821, nbconvert provides it
 
 
-def _from_root(text): return re.sub(r"\]\((?=(results/|images/|\d\d[a-z]?_)\w)", "](nbs/", text)
+def _from_root(text):
+    text = re.sub(r"\]\((?=(results/|images/|\d\d[a-z]?_)\w)", "](nbs/", text)
+    return text.replace("](../docs/", "](docs/")
 
 
 class ForTheRoot(Preprocessor):
