@@ -80,6 +80,11 @@ class Module:
                             f"````{{py:module}} emotion_ser.{self.name}\n````", "## Functions and classes", *others,
                             *(["## Constants"] if constants else []), *constants])
 
+    def line(self, name):
+        "A symbol in one line of the index: its name, and the first line about it"
+        about = "" if isinstance(self.symbols.get(name), ASSIGN) else (inspect.getdoc(getattr(self.module, name)) or "").split("\n")[0]
+        return f"- {{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`" + f": {prose(about, {})}" * bool(about)
+
     def home(self, node):
         "Where a symbol is written"
         return (f"[in the notebook](#{self.notebook}-{self.cell(node)}) · "
@@ -428,9 +433,11 @@ def write(folder):
     for notebook in notebooks: nbformat.write(tidy(notebook, links), folder / notebook.name)
     for name in groups["Start"]: (folder / f"{name}.md").write_text(own_page(name, links))
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())
-    most_used = "\n".join(f"- {{py:obj}}`{name} <emotion_ser.{home}.{name}>`" for name, home in emotion_ser._HOME.items())
+    by_name = {module.name: module for module in modules}
+    most_used = "\n".join(by_name[home].line(name) for name, home in emotion_ser._HOME.items())
+    index = "\n\n".join(f"## emotion_ser.{m.name}\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(
-        most_used=most_used, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:\n", "")))
+        most_used=most_used, index=index, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:\n", "")))
     (folder / "results.md").write_text(results())
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
     shutil.copy(Path(__file__).parent / "static/colab.svg", folder)
