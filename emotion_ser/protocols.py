@@ -317,7 +317,8 @@ def save_evaluation(
     old = [f"{name}.png" for name in {*figures, "unseen_corpora"}]
     for name in ("metrics.json", *old): (out / name).unlink(missing_ok=True)
     write_table(evaluation.predictions.round(4), out / "predictions.csv")
-    texts = {"config.yaml": settings_file(evaluation.config)}
+    c = evaluation.config
+    texts = {"config.yaml": settings_file(c)} if c.subcommand else {}
     for name, content in {"cost.json": evaluation.cost, "metrics.json": m}.items():
         texts[name] = json.dumps(content, indent=1) + "\n"
     for name, text in texts.items(): write_file(out / name, lambda path: path.write_text(text, encoding="utf-8"))

@@ -56,7 +56,7 @@ def test_who_answers_and_what_is_said(at_hand, tmp_path):
     at_hand(put(tmp_path / "whole"))
     assert default_model(report=told.append) == "whisper-base" and default_model("acoustic", silent) == "whisper-base"
     assert len(told) == 5 and all(sentence.startswith("no model was named: ") for sentence in told)
-    assert "--model whisper-base" in told[0] and "its encoder is some/encoder" in told[2] and "in the cache" in told[4] and "--model acoustic" in told[4]
+    assert "model='whisper-base'" in told[0] and "its encoder is some/encoder" in told[2] and "in the cache" in told[4] and "model='acoustic'" in told[4]
 
 
 def test_from_python_it_is_said_on_stderr(small, tmp_path):

@@ -222,6 +222,7 @@ def patience():
     with at_most(): yield
 
 
+@pytest.mark.thorough("a cluster whose worker is killed; 20_scale compares the vectors of Ray to the bit")
 def test_ray_gives_the_same_bits(manifest, tiny, alone, ray, patience, tmp_path):
     by_ray = partial(embed_corpus, manifest[:200], engine=ray_engine(), workers=2, progress=False)
     assert np.array_equal(by_ray(frozen(tiny, tmp_path / "store"), tmp_path / "store").vectors, alone.vectors[:200])

@@ -65,7 +65,7 @@ def test_a_pipeline_that_is_the_same_thing_gives_the_same(embedded, tmp_path):
     p, q = (run.predictions.filter(like="p_").to_numpy() for run in (theirs, ours))
     assert np.abs(p - q).max() < 0.005
     out = save_evaluation(theirs, tmp_path / "run")
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "predictions.csv", "cost.json", "confusion_matrix.png", "reliability.png"}
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "predictions.csv", "cost.json", "confusion_matrix.png", "reliability.png"}  # and no config.yaml: no command makes it
 
 
 def test_speakers_may_be_unknown_and_labels_rare():

@@ -61,12 +61,12 @@ def completed(line):
 def test_a_shell_completes_commands_options_and_choices():
     assert completed("e") == ["evaluate", "export", "embed"] and completed("study --reci") == ["--recipe"]
     assert completed("study --recipe ") == ["tuned", "baseline"] and completed("study --protocol actors --seed") == ["--seed"]
-    script = run("bash", "-c", f"{sys.executable} -m emotion_ser --show-completion").stdout
+    script = run("bash", "-c", f"{sys.executable} -m emotion_ser --show-completion; exit").stdout  # bash stays its parent
     assert "_EMOTION_SER_COMPLETE=complete_bash" in script and script.rstrip().endswith("emotion_ser")
 
 
 def test_completion_is_installed(tmp_path):
-    done = run("bash", "-c", f"{sys.executable} -m emotion_ser --install-completion", HOME=str(tmp_path))
+    done = run("bash", "-c", f"{sys.executable} -m emotion_ser --install-completion; exit", HOME=str(tmp_path))
     assert done.returncode == 0 and "completion installed" in done.stdout
     assert "_EMOTION_SER_COMPLETE" in (tmp_path / ".bash_completions/emotion_ser.sh").read_text()
 
