@@ -22,7 +22,7 @@ QUIET = dict(report=silent, progress=False)
 def same_files(first, second, but=("cost.json",)):
     "The files of two folders are the same, byte by byte"
     names = sorted(p.name for p in first.iterdir() if p.is_file() and p.name not in but)
-    return len(names) == 4 and all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+    return len(names) == 5 and all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
 
 
 @pytest.mark.thorough("08_protocols compares two runs byte by byte, and test_shell interrupts")
