@@ -26,6 +26,7 @@ from fastcore.basics import patch
 from .core import peak_memory_mb, versions
 from .corpus import CorpusError
 from .data import COLUMNS, label_names
+from .own import understood
 from .splits import Split, default_protocol, make_splits, report_gaps
 from .acoustic import load_encoder
 from .head import EmotionHead, softmax
@@ -46,8 +47,7 @@ class EmotionEmbedder(TransformerMixin, BaseEstimator):
 
     def fit(self, X=None, y=None):
         "Load the encoder; nothing is learned"
-        options = {} if self.encoder == "acoustic" else dict(device=self.device)
-        self.encoder_ = load_encoder(self.encoder, self.layers, self.pooling, self.front, **options)
+        self.encoder_ = load_encoder(self.encoder, self.layers, self.pooling, self.front, device=self.device)
         return self
 
     def transform(self, X):
@@ -277,6 +277,7 @@ def evaluate_protocol(
     "Nested choice, intervals and calibration for vectors and estimators of one's own. Raises `ValueError`"
     learner, grids = learner_and_grids(head, grid)
     dataset = vectors_dataset(vectors, labels, speakers, corpora)
+    report(understood(dataset.manifest))
     protocol = protocol or default_protocol(dataset.manifest, report)
     splits = make_splits(dataset.manifest, protocol, seed, repeats)
     report_gaps(dataset.manifest, splits, report)
