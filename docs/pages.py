@@ -32,7 +32,7 @@ PARTS = {  # caption in the table of contents -> whether a notebook belongs ther
     "Study and protocols": lambda name, number: 6 <= number <= 8,
     "Findings": lambda name, number: number in (9, 10, 11, 17, 18, 21),
     "The classifier": lambda name, number: 12 <= number <= 16,
-    "Scale and shell": lambda name, number: number in (20, 80, 81, 82, 84, 90),
+    "Scale and shell": lambda name, number: number in (20, 80, 81, 82, 83, 84, 90),
 }
 
 
@@ -123,7 +123,8 @@ class Module:
             if name not in ("self", "cls") and (kind or meaning):
                 rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "",
                              prose(" ".join(meaning.split()), self.links)])
-        return prose(inspect.getdoc(obj) or "", self.links), table(["parameter", "type", "meaning"], rows) if rows else ""
+        about = re.split(r"(?:^|\n\n)(?:Parameters|Returns)\n-+\n", inspect.getdoc(obj) or "")[0]  # the table says it
+        return prose(about, self.links), table(["parameter", "type", "meaning"], rows) if rows else ""
 
 
 def names_of(node):

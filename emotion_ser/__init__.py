@@ -1,8 +1,12 @@
 """Speech emotion recognition as a study: the names most used, each loaded when first needed."""
 __version__ = "0.3.0"
 
+import sys
 from importlib import import_module
 
+from .docstrings import DocstringFinder
+
+sys.meta_path.insert(0, DocstringFinder(__name__))
 _HOME = {"load_corpus": "own", "download_ravdess": "data", "list_recordings": "corpus", "make_split":
          "splits", "make_splits": "splits", "load_waveform": "preprocess", "Encoder": "embed",
          "WhisperEncoder": "embed", "AcousticEncoder": "acoustic", "load_encoder": "acoustic",
