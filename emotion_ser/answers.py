@@ -57,10 +57,12 @@ def with_known_labels(
         mapping = "shared"
     mapped = map_labels(manifest, mapping, report)
     strange = mapped[~mapped.emotion.isin(known)].emotion.value_counts()
-    gone = [f"label {label}, which the classifier does not know: {counted(n, 'clip')}" for label, n in strange.items()]
+    gone = [f"label {label}, which the classifier does not know: {counted(n, 'clip')}"
+            for label, n in strange.items()]
     if gone: report_list(report, "left out", gone)
     kept = mapped[mapped.emotion.isin(known)].reset_index(drop=True)
-    if kept.emotion.nunique() < 2: raise CorpusError(f"fewer than two labels that the classifier knows; give a map: {named('map')}")
+    if kept.emotion.nunique() < 2:
+        raise CorpusError(f"fewer than two labels that the classifier knows; give a map: {named('map')}")
     kept.attrs.update(mapped.attrs, left_out=[*mapped.attrs["left_out"], *gone])
     return kept
 
@@ -195,12 +197,13 @@ def answer_row(
     p = {f"p_{label}": np.nan for label in classifier.labels}
     row = dict(about, label=None, prediction=None, confidence=np.nan, trusted=False, why="", error=None, **p)
     try: answer = classifier.predict((make(), SAMPLING_RATE))
-    except Exception as error: return row | dict(error=" ".join(str(as_audio_error(about["nuisance"], error)).split()))
+    except Exception as error:
+        return row | dict(error=" ".join(str(as_audio_error(about["nuisance"], error)).split()))
     p = {f"p_{label}": round(p, 6) for label, p in answer.probabilities.items()}
     joined = joined_answers(answer.probabilities, labels)
     label = counts_as(answer.label, labels)
-    return row | dict(label=label, prediction=max(labels, key=joined.__getitem__), confidence=round(answer.confidence, 6),
-                      trusted=answer.trusted, why=answer.why, **p)
+    return row | dict(label=label, prediction=max(labels, key=joined.__getitem__),
+                      confidence=round(answer.confidence, 6), trusted=answer.trusted, why=answer.why, **p)
 
 # %% ../nbs/15b_answers.ipynb #questions
 def questions(

@@ -73,7 +73,8 @@ def default_model(
     given = encoder is not None and str(encoder) != "acoustic"
     if given or encoder_at_hand("whisper-base"):
         why = f"its encoder is {encoder}" if given else "its encoder is in the cache"
-        report(f"no model was named: whisper-base answers ({why}); for acoustic, which is faster, name it ({named('model', 'acoustic')})")
+        report(f"no model was named: whisper-base answers ({why}); for acoustic, which is faster, "
+               f"name it ({named('model', 'acoustic')})")
         return "whisper-base"
     report("no model was named: acoustic answers; whisper-base is right more often with strangers: name it "
            f"({named('model', 'whisper-base')}), which fetches its encoder once, "

@@ -200,7 +200,8 @@ def worth(
     chosen = "temperature" if fixed else "layers, statistics, regularisation and temperature"
     return (f"Measured under protocol `{measured['protocol']}` with heads trained in the same way on other {on}, "
             f"{chosen} chosen on inner folds: "
-            f"{as_code(measured['command'])}.\n\n{metrics_table(measured)}{strangers_table(measured)}\n\n{details(measured)}\n")
+            f"{as_code(measured['command'])}.\n\n"
+            f"{metrics_table(measured)}{strangers_table(measured)}\n\n{details(measured)}\n")
 
 # %% ../nbs/13_card.ipynb #doubts
 def doubts(info: ModelInfo) -> str:  # empty if there is none
@@ -246,13 +247,17 @@ def promise_text(
             "before its checks refuse anything).\n\n")
 
 # %% ../nbs/13_card.ipynb #_worth
-LIMITS = {"acted": """The corpus is acted speech. A score on it says little about spontaneous speech, other languages or other
-people, and nothing about what somebody feels.""",
-          "synthetic": "The corpus is synthetic: voices that a program made. A score on it says nothing about people.",
-          None: """What kind of speech the corpus holds, acted or spontaneous, is not known. A score on it says little about other kinds
-of speech, other languages or other people, and nothing about what somebody feels."""}
-USES = """Do not use it to judge, hire, grade or monitor anybody, or where a wrong
-answer harms. Recognising emotions of people at work or at school is forbidden in the European Union (AI Act, article 5)."""
+LIMITS = {
+    "acted": "The corpus is acted speech. "
+             "A score on it says little about spontaneous speech, other languages or other\n"
+             "people, and nothing about what somebody feels.",
+    "synthetic": "The corpus is synthetic: voices that a program made. A score on it says nothing about people.",
+    None: "What kind of speech the corpus holds, acted or spontaneous, is not known. "
+          "A score on it says little about other kinds\n"
+          "of speech, other languages or other people, and nothing about what somebody feels."}
+USES = ("Do not use it to judge, hire, grade or monitor anybody, or where a wrong\n"
+        "answer harms. Recognising emotions of people at work or at school is forbidden "
+        "in the European Union (AI Act, article 5).")
 UNCHECKED = "\nThe figures of the tables were measured without its checks: what these refuse is not counted.\n"
 
 
@@ -260,7 +265,8 @@ def limits_text(info: ModelInfo) -> str:
     "What a score on its corpora does not say"
     several = len(corpora_of(info)) > 1
     text = LIMITS[info.kind]
-    return text.replace("The corpus is", "The corpora are").replace("A score on it", "A score on them") if several else text
+    if not several: return text
+    return text.replace("The corpus is", "The corpora are").replace("A score on it", "A score on them")
 
 # %% ../nbs/13_card.ipynb #a-card
 TITLES = {"acted": "Acted emotion in speech", "synthetic": "Emotion in synthetic speech", None: "Emotion in speech"}

@@ -78,7 +78,7 @@ class EmotionClassifier(Listener):
     def knows_speech(self): return self.familiar is not None
 
     def probabilities(self, waveform):
-        "[n_samples] float32 at 16 kHz, from `load_waveform` -> [n_labels] float64, calibrated, in the order of `labels`"
+        "[n_samples] float32 at 16 kHz, from `load_waveform` -> [n_labels] float64, calibrated, in order of `labels`"
         return self.judge(waveform)[0]
 
     def judge(self, waveform):
@@ -107,7 +107,7 @@ def save_pretrained(
     self: EmotionClassifier,
     folder: str | Path,  # made if need be
 ) -> Path:  # the folder
-    "Write model.safetensors (with the source it was adapted to), what else it has, config.json and the card README.md"
+    "Write model.safetensors (with the source it is adapted to), what else it has, config.json and the card README.md"
     folder, encoder, info = Path(folder), self.encoder, self.info
     if isinstance(encoder, TunedEncoder): info = replace(info, tuned=encoder.n_tuned)
     info = replace(info, familiar=(info.familiar or {}) if self.familiar else None)
@@ -205,7 +205,7 @@ def check_echo(
 @patch(cls_method=True)
 def from_pretrained(
     cls: EmotionClassifier,
-    model: str | Path | None = None,  # one of `bundled_models()`, a folder, or a name on the hub; None: `default_model`
+    model: str | Path | None = None,  # one of `bundled_models()`, a folder or a hub name; None: `default_model`
     encoder: str | Path | None = None,  # the folder or hub name of its encoder, if not the one it names
     revision: str | None = None,  # a commit of the hub, of the model
     report=remark,  # called with which it is, if none was named

@@ -167,7 +167,8 @@ HoldOut = Annotated[str, typer.Option(
 MeasuredRun = Annotated[Optional[Path], typer.Option(
     help="a folder of `evaluate --out` with the same settings: its figures go into the card")]
 StrangersRun = Annotated[Optional[Path], typer.Option(
-    help="a folder of `evaluate --protocol transfer` with the same settings: its figures on other corpora go into the card")]
+    help="a folder of `evaluate --protocol transfer` with the same settings: "
+         "its figures on other corpora go into the card")]
 Published = Annotated[Optional[str], typer.Option(
     help="where others find the encoder, if --encoder is a folder: openai/whisper-base")]
 

@@ -313,7 +313,8 @@ def given_options(
     for before, argument in zip(["", *arguments], arguments):
         path = argument if before == "--config" else argument.removeprefix("--config=")
         if before != "--config" and path == argument: continue
-        with suppress(ValueError): options |= {f"--{str(name).replace('_', '-')}" for name in read_settings(Path(path))}
+        with suppress(ValueError):
+            options |= {f"--{str(name).replace('_', '-')}" for name in read_settings(Path(path))}
     return options
 
 # %% ../nbs/80_console.ipynb #interruption_sentence

@@ -48,7 +48,7 @@ class Dataset:
         return to_targets(self.manifest.emotion, self.labels)
 
     def view(self, rows, setting, stats=None):
-        "What a head with a setting's `layers` and `pooling` reads, of `stats` or the clips as they are: [len(rows), size]"
+        "What a head with a setting's layers and pooling reads, of `stats` or the clips as they are: [rows, size]"
         stats = self.stats[0] if stats is None else stats
         layers = parse_layers(setting.layers, self.n_layers)
         statistics = list(range(stats.shape[2])[POOLINGS[setting.pooling]])

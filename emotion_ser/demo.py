@@ -53,7 +53,8 @@ def headline(answer: Prediction) -> str:  # HTML
     label, percent = escape(answer.label), f"{answer.confidence:.0%}"
     why = answer.why if answer.why == UNLIKE else "too little to be trusted"
     if answer.speech < MIN_SPEECH_SHARE or answer.why == NOTHING_SAID: why = "hardly any speech was found"
-    text = f"<b>{label}</b>, {percent}" if answer.trusted else f"<b>unsure</b>: the best guess is {label}, {percent}; {why}"
+    text = (f"<b>{label}</b>, {percent}" if answer.trusted
+            else f"<b>unsure</b>: the best guess is {label}, {percent}; {why}")
     if answer.windows > 1: text += f" (mean of {answer.windows} windows with speech, {answer.seconds:.0f} s)"
     return text
 
@@ -91,7 +92,8 @@ def check_upload(
         raise AudioError(f"it: {len(sound) / 1e6:.0f} MB are too many, "
                          f"{MAX_UPLOAD_BYTES / 1e6:.0f} MB are the bound; {shell}")
     if seconds > MAX_UPLOAD_S:
-        raise AudioError(f"it: {seconds / 60:.0f} minutes are too many, {MAX_UPLOAD_S / 60:.0f} are the bound; {shell}")
+        raise AudioError(f"it: {seconds / 60:.0f} minutes are too many, "
+                         f"{MAX_UPLOAD_S / 60:.0f} are the bound; {shell}")
 
 # %% ../nbs/16_demo.ipynb #upload
 class Upload(io.BytesIO):

@@ -62,7 +62,8 @@ def weights_text(
     if kept: return f"These weights may not be shared: {', '.join(kept)} does not allow it."
     if not licence: return "The licence of one of them is not known, nor what is allowed with these weights."
     terms = TERMS[licence][1].replace(" its ", " their ")
-    return f"The strictest of their licences holds for these weights, {licence}: {terms}; passed on, they stay under it."
+    return (f"The strictest of their licences holds for these weights, {licence}: {terms}; "
+            "passed on, they stay under it.")
 
 # %% ../nbs/12b_licences.ipynb #licence-text
 OTHERS = "Of the other recordings the licence is not known, nor what is allowed with these weights."

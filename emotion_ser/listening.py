@@ -94,7 +94,8 @@ def window_row(
     if not np.isfinite(window.samples).all():
         raise AudioError(f"{name}: holds samples that are not numbers (NaN or infinite)")
     row: dict = dict(start=window.start, end=window.end, speech=window.speech)
-    if window.speech < MIN_SPEECH_SHARE: return {**row, "label": None, "confidence": np.nan, "trusted": False, "why": NOTHING_SAID}
+    if window.speech < MIN_SPEECH_SHARE:
+        return {**row, "label": None, "confidence": np.nan, "trusted": False, "why": NOTHING_SAID}
     part = utterance(window.samples, window.rate)
     waveform = to_waveform(part, window.rate, f"{name}, from {window.start:.1f} s")
     p, doubt = classifier.judge(waveform)

@@ -50,8 +50,8 @@ def group_lines(
             continue
         lowest = "" if g["lowest_right"] is None else f", at least {percent(g['lowest_right'])} right when trusted"
         lines.append(f"{g['group']} ({g['kinds']}): UAR lost {points(g['mean_loss'])} on average, at most "
-                     f"{points(g['worst_loss'])} ({g['worst']}); of right when trusted {points(g['mean_right_loss'])}, "
-                     f"at most {points(g['worst_right_loss'])}{lowest}")
+                     f"{points(g['worst_loss'])} ({g['worst']}); of right when trusted "
+                     f"{points(g['mean_right_loss'])}, at most {points(g['worst_right_loss'])}{lowest}")
     return lines
 
 # %% ../nbs/84_measure.ipynb #print-robustness
@@ -163,6 +163,6 @@ def adaptation_command(
     table = run_adaptation(config, out, draws=draws, report=print_status, progress=on_terminal())
     counts = ["all" if n < 0 else str(n) for n in counts_of(table)]
     print_rows("corpus", "source", "draws", *counts, rows=adaptation_lines(table))
-    print_result("UAR (%), among the labels of the corpus, on the other recordings of an unseen corpus, by how many unlabelled ones of the source "
-                 "(a speaker, the corpus) it was adapted to")
+    print_result("UAR (%), among the labels of the corpus, on the other recordings of an unseen corpus, "
+                 "by how many unlabelled ones of the source (a speaker, the corpus) it was adapted to")
     print_result(f"written: {out}/adaptation.csv, metrics.json, adaptation.png")

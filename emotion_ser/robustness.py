@@ -175,7 +175,8 @@ def plot_robustness(
         draw(rows, ax)
         ax.axvline(100 * table[figure][0], color="#999999", lw=1, zorder=0)
         ax.grid(alpha=0.3)
-    dots = [plt.Line2D([], [], marker="o", ls="", color=c, label=g) for g, c in GROUP_COLOURS.items() if g in set(rows.group)]
+    dots = [plt.Line2D([], [], marker="o", ls="", color=c, label=g)
+            for g, c in GROUP_COLOURS.items() if g in set(rows.group)]
     fig.legend(handles=dots, ncols=4, fontsize=8, loc="outside lower center")
     fig.suptitle(title, fontsize=10)
     return fig
@@ -212,7 +213,8 @@ def robustness_report(
     e, info = classifier.encoder, classifier.info
     return about | dict(
         corpus=clips.attrs.get("corpus"), corpus_digest=corpus_digest(clips), clips=len(clips),
-        speakers=sorted({str(actor) for actor in clips.actor.dropna()}), learned_speakers=learned_speakers(clips, info),
+        speakers=sorted({str(actor) for actor in clips.actor.dropna()}),
+        learned_speakers=learned_speakers(clips, info),
         labels=classifier.labels, asked_labels=label_names(clips), map=clips.attrs.get("map"),
         left_out=clips.attrs.get("left_out", []), model_digest=classifier_digest(classifier),
         learned_from=info.corpus, encoder=info.encoder or e.name, front=e.front,

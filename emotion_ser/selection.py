@@ -34,7 +34,7 @@ class Candidate:
     head: str  # `lda` (discriminant analysis), `logistic`, `mlp`, `mlp-baseline`; or `tuned`
     layers: str  # see `parse_layers`
     pooling: str  # one of `POOLINGS`
-    regularisation: float | str  # see `REGULARISATION`; of `tuned`, how many blocks learn; of other estimators, in words
+    regularisation: float | str  # see `REGULARISATION`; `tuned`: how many blocks learn; other estimators: in words
 
     @property
     def is_network(self) -> bool:

@@ -282,8 +282,8 @@ def run_adaptation(
         make_splits(manifest, "corpora", c.seed)  # fail early
         encoder = load_full_encoder(c.encoder, c.front, c.device)
         learner = RobustLearner(robust_candidate(encoder, c.layers, c.pooling))
-        dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels, settings=[learner.candidate],
-                               cache_dir=cache_dir, report=report, progress=progress)
+        dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels,
+                               settings=[learner.candidate], cache_dir=cache_dir, report=report, progress=progress)
         rows: list[dict] = []
         for split in tqdm(make_splits(dataset.manifest, "corpora", c.seed), unit="corpus", disable=not progress):
             head = learner.fit(dataset, split, inner_folds(dataset.manifest, split)).head

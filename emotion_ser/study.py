@@ -135,7 +135,7 @@ def save_model(
     study: Study,
     folder: str | Path,  # made if need be
 ):
-    "The head, and the blocks of the encoder that have learned, as a folder that `EmotionClassifier.from_pretrained` reads"
+    "The head, and the blocks of the encoder that have learned, as a folder for `EmotionClassifier.from_pretrained`"
     m, c, encoder = study.metrics, study.config, study.encoder
     noted = ("corpus", "encoder", "encoder_fingerprint", "config", "command", "versions")
     about = {key: m[key] for key in noted}
@@ -149,8 +149,8 @@ def save_study(
     study: Study,
     out: str | Path,  # the folder, made if need be; files of an earlier run are replaced
     report=print,  # called with a sentence for a figure that cannot be drawn
-) -> Path:  # the folder
-    "Write model/, history.csv, predictions.csv, config.yaml and metrics.json, then confusion_matrix.png and learning_curves.png"
+) -> Path:  # the folder; the figures are confusion_matrix.png and learning_curves.png
+    "Write model/, history.csv, predictions.csv, config.yaml and metrics.json, then the figures"
     out, figures = Path(out), study_figures(study)
     out.mkdir(parents=True, exist_ok=True)
     for name in ("metrics.json", *(f"{name}.png" for name in figures)): (out / name).unlink(missing_ok=True)

@@ -62,7 +62,8 @@ def inner_protocol(
     if "corpus" in manifest and manifest.corpus.nunique() > 1: return "corpora"
     n, unknown = manifest.actor.nunique(), int(manifest.actor.isna().sum())
     if n > 2 and not unknown: return "actor-kfold"
-    why = f"the speakers of {unknown} of {len(manifest)} clips are not known" if unknown else f"there are {n} speakers only"
+    why = (f"the speakers of {unknown} of {len(manifest)} clips are not known" if unknown
+           else f"there are {n} speakers only")
     report(f"inner folds by clip, since {why}: what they choose, and how sure it is, "
            "holds for voices that were in training")
     return "random"
@@ -100,7 +101,7 @@ def check_folds(
 def guessing(
     clips: np.ndarray,  # [n_labels], how many there are of each label
     tries: int = 1,  # settings of which the best is taken
-) -> tuple[float, float]:  # the UAR that guessing has, and the one that the best of these tries stays below, 39 times in 40
+) -> tuple[float, float]:  # the UAR of guessing, and the one that the best of these tries stays below, 39 times in 40
     "What a UAR must exceed to mean something, if clips were independent (Bonferroni's bound over the tries)"
     from scipy.stats import norm
     clips = np.asarray(clips)[np.asarray(clips) > 0]
@@ -126,8 +127,9 @@ def report_findings(
 ):
     "Tell what the inner folds did not find"
     if found["inner_uar"] <= found["lucky"]:
-        report(f"NOT ABOVE CHANCE: guessing has an inner UAR of {100 * found['chance']:.1f}, and the best of {tries} settings "
-               f"may reach {100 * found['lucky']:.1f} by luck; do not rely on this classifier")
+        report(f"NOT ABOVE CHANCE: guessing has an inner UAR of {100 * found['chance']:.1f}, "
+               f"and the best of {tries} settings may reach {100 * found['lucky']:.1f} by luck; "
+               "do not rely on this classifier")
     if not found["calibrated"]:
         report("confidence could not be calibrated: the inner answers set the temperature no limit")
 
@@ -371,7 +373,7 @@ def check_cited(
 
 # %% ../nbs/14a_training.ipynb #train_classifier-2
 def train_classifier(
-    config: EvaluationConfig | str | Path,  # or a corpus alone; its head: `lda`, `logistic` or `robust`; without a protocol see `inner_protocol`
+    config: EvaluationConfig | str | Path,  # or a corpus; head lda, logistic or robust; no protocol: `inner_protocol`
     hold_out: tuple = (),  # speakers to leave out
     measured: str | Path | None = None,  # a folder of `run_evaluation` with the same settings: figures for the card
     published: str | None = None,  # the hub name of the encoder, if `config.encoder` is a folder

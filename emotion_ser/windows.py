@@ -32,7 +32,7 @@ def slide(
     window: float = WINDOW_S,  # s
     hop: float = WINDOW_HOP_S,  # s, at most `window`
 ) -> Iterator[tuple[int, np.ndarray]]:  # first frame and samples [n_frames, n_channels] of each window
-    "Overlapping windows of a stream, each as soon as its last frame has come; the last one ends where the stream ends"
+    "Overlapping windows of a stream, each as soon as its last frame has come; the last ends where the stream ends"
     size, k, until = round(window * rate), 0, 0  # `k` windows have left; they reach to frame `until`
     first, end, buffer = 0, 0, None  # `buffer` holds the frames from `first` to `end`
     for block in blocks:
