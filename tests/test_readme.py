@@ -23,7 +23,7 @@ def prose(page):
 def commands():
     "Every command that stands in a block of its own or between backticks, and every recorded one"
     for page in PAGES:
-        text = prose(page)
+        text = prose(page).replace("\\\n", " ")  # one command on several lines
         blocks = re.findall(r"```(?:\w*)\n(.*?)```", text, re.S)
         inline = re.findall(r"`(emotion_ser [a-z]+ -[^`]*)`", text)
         for command in [found for block in [*blocks, *inline] for found in COMMAND.findall(block)]:
