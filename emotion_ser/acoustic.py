@@ -205,7 +205,8 @@ class AcousticEncoder(FrozenEncoder):
 def check_no_network(device: str | None):  # `cpu`, `cuda`, ...; None: as it comes
     "Refuse, with an `EncoderError`, a device that the acoustic features cannot use"
     if device in (None, "cpu"): return
-    raise EncoderError(f"{named('device', device)}: the acoustic encoder has neither weights nor a network; leave it out")
+    raise EncoderError(f"{named('device', device)}: "
+                       "the acoustic encoder has neither weights nor a network; leave it out")
 
 # %% ../nbs/02a_acoustic.ipynb #load_encoder
 def load_encoder(

@@ -151,7 +151,7 @@ def ffmpeg_error(
 def au_blocks(
     pipe,  # of AU with samples as big-endian float32
     size: int,  # frames of a block
-) -> Generator[Any, None, bool]:  # the rate (Hz) and the number of channels, then blocks [n_frames, n_channels] float32
+) -> Generator[Any, None, bool]:  # rate (Hz) and number of channels, then blocks [n_frames, n_channels] float32
     "What a program writes as AU. Returns whether anything came"
     head = pipe.read(24)
     if len(head) < 24: return False

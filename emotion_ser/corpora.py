@@ -256,7 +256,8 @@ def report_odd(
 ) -> list[str]:  # the reasons, for `left_out`
     "Report the files of a folder that are not a corpus's: one by one, but for those of another corpus"
     found = Counter(map(whose_name, odd))
-    others = [f"named as in {CORPORA[name].title}, not {title}: {counted(n, 'file')}" for name, n in found.items() if name]
+    others = [f"named as in {CORPORA[name].title}, not {title}: {counted(n, 'file')}"
+              for name, n in found.items() if name]
     strange = [str(path.relative_to(folder)) for path in odd if not whose_name(path)]
     for sentence in others: report(f"left out, {sentence}")
     if strange: report_list(report, f"left out, not named as in {title}", strange)

@@ -102,7 +102,8 @@ def chosen_map(
         shared = {label: SHARED_WORDS.get(word, word if word in SHARED else "") for label, word in meant.items()}
         return {label: new for label, new in shared.items() if new != label}
     unknown = ", ".join(label for label in mapping if label not in labels)
-    if unknown: raise CorpusError(f"{named('map', text)}: no clip is labelled {unknown}; the labels are {', '.join(labels)}")
+    if unknown:
+        raise CorpusError(f"{named('map', text)}: no clip is labelled {unknown}; the labels are {', '.join(labels)}")
     return mapping
 
 # %% ../nbs/00c_join.ipynb #report_map
@@ -139,7 +140,8 @@ def map_labels(
 ) -> pd.DataFrame:  # `.attrs["map"]` says what was mapped
     "The labels of one or several corpora, joined or left out. Raises `CorpusError`"
     report, several = printed(report), manifest.corpus.nunique() > 1
-    if mapping is None and several: report(f"labels mapped to those that the corpora share ({named('map', 'shared')})")
+    if mapping is None and several:
+        report(f"labels mapped to those that the corpora share ({named('map', 'shared')})")
     if mapping is None: mapping = "shared" if several else "none"
     chosen = chosen_map(mapping, label_names(manifest))
     gone = report_map(manifest, chosen, report)

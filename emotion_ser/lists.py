@@ -319,7 +319,7 @@ def cell_text(
     if isinstance(cell, (list, np.ndarray)):
         raise CorpusError("the table: a cell holds samples, which have no file; write them to files first, "
                           "for example with soundfile.write, and give their paths")
-    if isinstance(cell, float) and cell.is_integer(): cell = int(cell)  # pandas makes floats of whole numbers and gaps
+    if isinstance(cell, float) and cell.is_integer(): cell = int(cell)  # pandas makes floats of integers and gaps
     return "" if pd.isna(cell) else str(cell).strip()
 
 # %% ../nbs/00c_lists.ipynb #read_frame

@@ -145,7 +145,8 @@ def through_aac(
 # %% ../nbs/01h_nuisances.ipynb #codec-tables
 def codecs() -> dict[str, Callable]:  # name -> waveform, kbits= -> waveform
     "The codecs that there are: AAC where there is ffmpeg"
-    found: dict[str, Callable] = {"mp3": partial(through_sndfile, format="MP3"), "opus": partial(through_sndfile, format="OGG")}
+    found: dict[str, Callable] = {"mp3": partial(through_sndfile, format="MP3"),
+                                  "opus": partial(through_sndfile, format="OGG")}
     if shutil.which("ffmpeg"): found["aac"] = through_aac
     return found
 

@@ -308,8 +308,9 @@ def join_parts(
     head = RobustHead(sizes["n_inputs"], labels, sizes["hidden"], asdict(recipe))
     head.network.load_state_dict(parts.network.state_dict())
     line, of_line = parts.line, scatters[1]
-    values = dict(scales=scales, share=recipe.line_share, centres=[one.centres for one in scatters], means=of_line.centres,
-                  precision=of_line.precision, between=of_line.between, sharpness=of_line.sharpness)
+    values = dict(scales=scales, share=recipe.line_share, centres=[one.centres for one in scatters],
+                  means=of_line.centres, precision=of_line.precision,
+                  between=of_line.between, sharpness=of_line.sharpness)
     for name, value in {"line.weight": line.weight, "line.bias": line.bias, **values}.items():
         head.state_dict()[name].copy_(torch.as_tensor(np.asarray(value), dtype=torch.float32))
     return head.eval()

@@ -56,7 +56,8 @@ def options(asked: dict) -> str:  # name -> value
     return " ".join(words)
 
 # %% ../nbs/05c_runs.ipynb #settings-record
-NEUTRAL = dict(front="as-is", channels=0, map=None, device=None)  # settings added since 0.2.0, at the value that changes nothing
+# settings added since 0.2.0, at the value that changes nothing
+NEUTRAL = dict(front="as-is", channels=0, map=None, device=None)
 
 
 def settings_record(settings: dict) -> dict:  # name -> value
@@ -90,7 +91,7 @@ class RunConfig:
     seed: int = 0  # of the splits and the training
     finetune: int = 0  # how many of the encoder's top blocks learn too; 0: none, it is frozen
     front: str = "as-is"  # what comes before the encoder, one of `FRONTS`
-    device: str | None = None  # where the encoder computes: `cpu`, `cuda`, `cuda:1`, `mps`; None: a GPU if there is one
+    device: str | None = None  # where the encoder runs: `cpu`, `cuda`, `cuda:1`, `mps`; None: a GPU if there is one
     subcommand: ClassVar = ""  # of `emotion_ser`
 
     def __post_init__(self): check_config(self)
