@@ -6,8 +6,8 @@
 __all__ = ['MARKER', 'TEXT_COLUMNS', 'FORMULA', 'OLD_NAMES', 'printable', 'write_file', 'read_marker', 'move_into_place', 'sweep',
            'quote_cell', 'unquote_cell', 'write_table', 'typed_column', 'read_table', 'tensor_digest',
            'with_sorted_metadata', 'save_tensors', 'load_tensors', 'plain_labels', 'save_figures', 'report_list',
-           'silent', 'named', 'default_cache', 'versions', 'record', 'one_thread', 'peak_memory_mb', 'current_name',
-           'current_config', 'read_run']
+           'silent', 'named', 'default_cache', 'versions', 'record', 'skip_slow_cells', 'one_thread', 'peak_memory_mb',
+           'current_name', 'current_config', 'read_run']
 
 # %% ../nbs/00_core.ipynb #imports-core
 import hashlib, importlib.metadata, json, os, platform, re, shutil, sys, tempfile, time
@@ -282,6 +282,20 @@ def record(
     write_table(table, path)
     note = json.dumps(dict(**about, versions=versions()), indent=1) + "\n"
     write_file(Path(path).with_suffix(".json"), lambda place: place.write_text(note))
+
+# %% ../nbs/00_core.ipynb #skip-slow
+def skip_slow_cells(
+    shell=None,  # of IPython; None: the one that runs, if one does
+) -> None:
+    "Pass over cells marked `#| slow`, `#| cuda` or `#| net`, as `nbdev_test` does, until the mark is taken away"
+    from IPython import get_ipython
+    def passed_over(lines):
+        marks = re.findall(r"^#\|\s*(\w+)", "".join(lines), re.MULTILINE)
+        found = [mark for mark in marks if mark in ("slow", "cuda", "net")]
+        if not found: return lines
+        return [f"print('passed over: take away the line `#| {found[0]}` to run this cell')\n"]
+    shell = shell or get_ipython()
+    if shell: shell.input_transformers_cleanup.append(passed_over)
 
 # %% ../nbs/00_core.ipynb #one_thread
 @contextmanager
