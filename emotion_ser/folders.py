@@ -20,7 +20,8 @@ def matching_files(
     report=print,  # called with what was left out
 ) -> list[Path]:  # hidden ones are left out
     "The files that one argument means. Raises `CorpusError` or `AudioError` if there are none"
-    if "://" in str(place): raise AudioError(f"{place}: an address; fetch the file first, or call `predict` from Python")
+    if "://" in str(place):
+        raise AudioError(f"{place}: an address; fetch the file first, or call `predict` from Python")
     path = Path(place)
     if path.is_dir(): return audio_files(path, report)
     if path.is_file() or not glob.has_magic(str(place)): return [path]  # a missing one is listed, and fails later

@@ -1,4 +1,5 @@
-"""What holds the house together: imports stand alone in their cells and lead to earlier notebooks, no private name is lent, no function is called as a module is."""
+"""What holds the house together: imports stand alone in their cells and lead to earlier notebooks, no private name is lent, no function is called as a module is,
+lines of code fit the site's column, and no output shows the machine that it was made on."""
 import ast
 import json
 import re
@@ -7,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 IMPORTS = (ast.Import, ast.ImportFrom)
+COLUMN = 118  # characters of code that the site shows without scrolling, at a window of 1440 px
+MACHINE = re.compile(r"(?:/home|/root|/Users|/tmp|/var/folders)/\w+|site-packages|ipykernel_\d+")
 
 
 def mixed(notebook):
@@ -16,6 +19,24 @@ def mixed(notebook):
         try: body = ast.parse("".join(cell["source"])).body if cell["cell_type"] == "code" else []
         except SyntaxError: continue
         if len({isinstance(node, IMPORTS) for node in body}) == 2: found.append(f"{notebook.name}: cell {cell['id']} holds an import and something else")
+    return found
+
+
+def too_long(notebook):
+    "The lines of a notebook's code that are wider than the site's column; directives are not shown there"
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    return [f"{notebook.name}: cell {cell['id']} has a line of {len(line)} characters: {line[:60]}..." for cell in cells
+            for line in "".join(cell["source"]).splitlines() if len(line) > COLUMN and not line.startswith("#|")]
+
+
+def made_here(notebook):
+    "The outputs in which a folder of the machine stands that made them"
+    found = []
+    for cell in json.loads(notebook.read_text())["cells"]:
+        for output in cell.get("outputs", []):
+            texts = [output.get("text", ""), *(text for kind, text in output.get("data", {}).items() if kind == "text/plain")]
+            found += [f"{notebook.name}: the output of cell {cell['id']} shows {place[0]}" for text in texts
+                      if (place := MACHINE.search("".join(text)))]
     return found
 
 
@@ -49,5 +70,5 @@ def namesakes(trees):
 
 
 if __name__ == "__main__":
-    found = [line for notebook in sorted((ROOT / "nbs").glob("*.ipynb")) for line in mixed(notebook)]
+    found = [line for notebook in sorted((ROOT / "nbs").glob("*.ipynb")) for look in (mixed, too_long, made_here) for line in look(notebook)]
     sys.exit("\n".join([*found, *lent(modules()), *namesakes(modules())]) or 0)

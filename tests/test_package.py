@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import ROOT, copy_sources, offline, run
-from imports import lent, mixed, namesakes
+from imports import lent, made_here, mixed, namesakes, too_long
 
 import emotion_ser
 
@@ -102,6 +102,14 @@ def test_imports_stand_alone(tmp_path):
     cell = lambda code: dict(cell_type="code", id=code, source=[code])
     (tmp_path / "n.ipynb").write_text(json.dumps(dict(cells=[cell("import os"), cell("import os; os.getcwd()"), cell("%pwd"), cell("1")])))
     assert mixed(tmp_path / "n.ipynb") == ["n.ipynb: cell import os; os.getcwd() holds an import and something else"]
+
+
+def test_long_lines_and_the_machine_in_outputs_are_seen(tmp_path):
+    long = dict(cell_type="code", id="long", source=["#| fig-cap: " + "x" * 200, f"\nprint({'1' * 120})"], outputs=[dict(text=["on\n", "/tmp/abc/x.wav\n"])])
+    (tmp_path / "n.ipynb").write_text(json.dumps(dict(cells=[long, dict(long, id="short", source=["1"], outputs=[dict(data={"text/plain": "tmp"})])])))
+    line, = too_long(tmp_path / "n.ipynb")
+    assert line.startswith("n.ipynb: cell long has a line of 127 characters: print(111")
+    assert made_here(tmp_path / "n.ipynb") == ["n.ipynb: the output of cell long shows /tmp/abc"]
 
 
 def test_what_holds_the_house_together_is_seen():
