@@ -58,6 +58,7 @@ class EmotionEmbedder(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features=None):
         "`embedding0` ..."
+        check_is_fitted(self, "encoder_")
         return np.array([f"embedding{i}" for i in range(self.encoder_.size)], object)
 
     def __sklearn_tags__(self):
