@@ -326,6 +326,8 @@ def without_copies(
     if "part" in manifest:
         place = manifest.part.map({part: -k for k, part in enumerate(PARTS)}).fillna(1)
         manifest = manifest.loc[place.sort_values(kind="stable").index]
+        n = sum(len({*own.part}) > 1 for _, own in manifest.groupby(["sound", "emotion", "actor"], dropna=False))
+        if n: report(f"on both sides of the list's split: {counted(n, 'recording')}, kept where it is tested")
     again = manifest.duplicated(["sound", "emotion", "actor"])
     names = list(map(short_name, manifest[again].itertuples()))
     if names: report_list(report, "left out, exact copies", names)
