@@ -78,8 +78,8 @@ def check_class_weight(
     if class_weight not in (None, *CLASS_WEIGHTS):
         raise ValueError(f"{named('class_weight', str(class_weight))}: there are {', '.join(CLASS_WEIGHTS)}")
     if finetune and class_weight == "balanced":
-        raise ValueError(f"{named('class_weight', class_weight)}: a network that is fine-tuned weighs all clips alike; "
-                         "leave it out, or keep the encoder frozen")
+        raise ValueError(f"{named('class_weight', class_weight)}: a network that is fine-tuned weighs all "
+                         "clips alike; leave it out, or keep the encoder frozen")
 
 # %% ../nbs/05c_runs.ipynb #check_config
 def check_config(config):  # a `RunConfig`

@@ -233,10 +233,11 @@ def part_counts(
 
 # %% ../nbs/00b_splits.ipynb #check-parts
 def check_parts(manifest: pd.DataFrame):
-    "Raise `CorpusError` where a manifest does not say which clip is for which part, or has none to learn from or to test"
+    "Raise `CorpusError` where a manifest does not say which clip is for which part, or lacks train or test"
     if "part" not in manifest:
-        raise CorpusError("protocol predefined takes the split that a list comes with, and no column says which clip is "
-                          "for train, valid or test; give a list with such a column, split, or take another protocol")
+        raise CorpusError("protocol predefined takes the split that a list comes with, and no column says which clip "
+                          "is for train, valid or test; give a list with a column split that does, "
+                          "or take another protocol")
     odd = manifest[~manifest.part.isin(PARTS)]
     said = ["no part" if pd.isna(part) else f"part {part!r}" for part in odd.part]
     faults = [f"{short_name(clip)}: {what}" for clip, what in zip(odd.itertuples(), said)]
@@ -291,8 +292,8 @@ def report_unused_parts(
 ):
     "Report a split that the list comes with, if another protocol leaves it alone"
     if "part" not in manifest or protocol == "predefined": return
-    report(f"the list comes with a split of its own ({part_counts(manifest)}), which protocol {protocol} leaves alone; "
-           f"{named('protocol', 'predefined')} takes it")
+    report(f"the list comes with a split of its own ({part_counts(manifest)}), "
+           f"which protocol {protocol} leaves alone; {named('protocol', 'predefined')} takes it")
 
 # %% ../nbs/00b_splits.ipynb #random-splits
 def random_splits(manifest: pd.DataFrame, seed: int = 0, repeats: int = 10, **_) -> list[Split]:
