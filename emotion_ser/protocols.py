@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from emotion_ser.core import (
-    current_name, peak_memory_mb, printable, read_table, save_figures, versions, write_file,
+    current_name, named, peak_memory_mb, printable, read_table, save_figures, versions, write_file,
     write_table)
 from .splits import (
     PROTOCOLS, WHOLE_CORPORA, Split, default_protocol, make_splits, protocol_name, report_gaps,
@@ -57,7 +57,7 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.head == "robust" and c.speaker_norm:
         raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
     if c.head == "robust" and c.class_weight == "none":
-        raise ValueError("the robust head lets every label count the same as it is; leave class_weight out")
+        raise ValueError(f"{named('class_weight', 'none')}: in the robust head every label counts the same; leave it out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return
