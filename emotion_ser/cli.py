@@ -24,9 +24,9 @@ from .rows import (
     difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
     row_writer, text_line, write_lines)
 from .shell import (
-    Augment, Channels, ClassWeight, Corpus, Device, Emotions, EncoderName, EncoderPath, Finetune, Front, Head, LabelMap, Layers,
-    Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold, app,
-    chosen_classifier, chosen_model, listed)
+    Augment, Channels, ClassWeight, Corpus, Device, Emotions, EncoderName, EncoderPath, Finetune, Front, Head,
+    LabelMap, Layers, Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold,
+    app, chosen_classifier, chosen_model, listed)
 from .measure import adaptation_command, robustness_command
 
 # %% ../nbs/90_cli.ipynb #EXAMPLES
@@ -127,8 +127,8 @@ def evaluate_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, front=front,
         head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
-        map=map, emotions=emotions, class_weight=class_weight, finetune=finetune or 0, members=members or 1, repeats=repeats,
-        device=device, seed=seed)
+        map=map, emotions=emotions, class_weight=class_weight, finetune=finetune or 0,
+        members=members or 1, repeats=repeats, device=device, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 

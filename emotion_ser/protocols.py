@@ -57,7 +57,8 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.head == "robust" and c.speaker_norm:
         raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
     if c.head == "robust" and c.class_weight == "none":
-        raise ValueError(f"{named('class_weight', 'none')}: in the robust head every label counts the same; leave it out")
+        raise ValueError(f"{named('class_weight', 'none')}: in the robust head every label counts the same; "
+                         "leave it out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return

@@ -119,7 +119,7 @@ PARTS_OF = {"1": "Train", "2": "train", "3": "dev", "4": "TEST"}  # actor -> wha
 def divided(small, tmp_path):
     "A function that writes the small corpus as a list with a split of its own, changed as asked, and gives its path"
     m = load_corpus(str(small), report=silent)
-    table = pd.DataFrame(dict(path=m.path, label=m.emotion, speaker=m.actor, split=[PARTS_OF[str(actor)] for actor in m.actor]))
+    table = pd.DataFrame(dict(path=m.path, label=m.emotion, speaker=m.actor, split=m.actor.astype(str).map(PARTS_OF)))
     table = table[table.label.isin(["happy", "sad", "angry"])].reset_index(drop=True)
 
     def write(change=lambda table: table, name="list.csv"):
@@ -131,17 +131,22 @@ def divided(small, tmp_path):
 @pytest.mark.parametrize("command", ["study", "evaluate --layers all --pooling mean"])
 def test_the_split_of_a_list_is_used_and_recorded(divided, tmp_path, command):
     command, *options = command.split()
-    done = emotion_ser(command, "--corpus", divided(), "--protocol", "predefined", *options, "--out", tmp_path / "A", check=True)
-    assert "parts: train 48, valid 24, test 24; read as a list (path, label, speaker, part from `split`)" in done.stderr
+    line = (command, "--corpus", divided(), "--protocol", "predefined", *options)
+    done = emotion_ser(*line, "--out", tmp_path / "A", check=True)
+    understood = "parts: train 48, valid 24, test 24; read as a list (path, label, speaker, part from `split`)"
+    assert understood in done.stderr
     assert "both sides" not in done.stderr and "leaves alone" not in done.stderr
     tested = pd.read_csv(tmp_path / "A/predictions.csv", dtype=str)
     assert set(tested.actor) == {"4"} and len(tested) == 24
-    assert yaml.safe_load((tmp_path / "A/config.yaml").read_text())["protocol"] == "predefined" == metrics(tmp_path / "A")["config"]["protocol"]
+    assert yaml.safe_load((tmp_path / "A/config.yaml").read_text())["protocol"] == "predefined"
+    assert metrics(tmp_path / "A")["config"]["protocol"] == "predefined"
     emotion_ser(command, "--config", tmp_path / "A/config.yaml", "--out", tmp_path / "B", check=True)
-    assert metrics(tmp_path / "A") == metrics(tmp_path / "B") and (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
+    assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
+    assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
 
 
-@pytest.mark.parametrize("command", ["study", "evaluate --layers all --pooling mean --protocol loso", "train --layers all --pooling mean --out OUT"])
+@pytest.mark.parametrize("command", ["study", "evaluate --layers all --pooling mean --protocol loso",
+                                     "train --layers all --pooling mean --out OUT"])
 def test_without_that_protocol_the_split_of_a_list_changes_nothing(divided, tmp_path, command):
     words = command.replace("OUT", str(tmp_path / "model")).split()
     plain = divided(lambda t: t.drop(columns="split"), "plain.csv")
@@ -152,10 +157,12 @@ def test_without_that_protocol_the_split_of_a_list_changes_nothing(divided, tmp_
 
 
 def test_what_a_split_leaves_open_is_told(divided):
-    say = lambda change: emotion_ser("study", "--corpus", divided(change), "--protocol", "predefined", check=True).stderr
-    assert "no clip is for valid: 11 of the 72 for train" in say(lambda t: t.assign(split=t.split.replace("dev", "train")))
+    line = ("study", "--protocol", "predefined", "--corpus")
+    say = lambda change: emotion_ser(*line, divided(change), check=True).stderr
+    merged = say(lambda t: t.assign(split=t.split.replace("dev", "train")))
+    assert "no clip is for valid: 11 of the 72 for train" in merged
     shared = say(lambda t: t.assign(split=t.split.where(t.index % 5 != 0, "test")))
-    assert "speakers on both sides of the split, 3 of 4 that are tested (1, 2, 3): its figures hold for seen speakers" in shared
+    assert "both sides of the split, 3 of 4 that are tested (1, 2, 3): its figures hold for seen speakers" in shared
     copies = say(lambda t: pd.concat([t, t[:2].assign(split="test")], ignore_index=True))
     assert "on both sides of the list's split: 2 recordings, kept where it is tested" in copies
     assert "the speakers of 96 of 96 clips are not known" in say(lambda t: t.drop(columns="speaker"))
@@ -164,15 +171,20 @@ def test_what_a_split_leaves_open_is_told(divided):
 @pytest.mark.parametrize("change, sentence", [
     (lambda t: t.drop(columns="split"), "no column says which clip is for train, valid or test"),
     (lambda t: t.assign(split=[*"AB"] * (len(t) // 2)), "no column says which clip"),
-    (lambda t: t.assign(split=t.split.where(t.index != 5, "holdout")), "03-01-03-01-01-02-02: part 'holdout'; each clip needs train, valid or test"),
-    (lambda t: t.assign(split=t.split.where(t.index != 5, "eval")), "03-01-03-01-01-02-02: part 'eval'; each clip needs"),  # beside test
+    (lambda t: t.assign(split=t.split.where(t.index != 5, "holdout")),
+     "03-01-03-01-01-02-02: part 'holdout'; each clip needs train, valid or test"),
+    (lambda t: t.assign(split=t.split.where(t.index != 5, "eval")),  # beside test
+     "03-01-03-01-01-02-02: part 'eval'; each clip needs"),
     (lambda t: t.assign(split=t.split.where(t.index != 5)), "03-01-03-01-01-02-02: no part; each clip needs"),
     (lambda t: t[t.split != "TEST"], "no clip is for test (train 48, valid 24)"),
     (lambda t: t[t.split.str.lower() != "train"].assign(speaker=None), "no clip is for train (valid 24, test 24)"),
-    (lambda t: t.assign(label=t.label.where((t.split != "TEST") | (t.label != "sad"), "bored")), "train has no clip of bored (8 clips, one in test)")])
-@pytest.mark.parametrize("command", ["study", pytest.param("evaluate", marks=pytest.mark.thorough("the same functions refuse"))])
+    (lambda t: t.assign(label=t.label.where((t.split != "TEST") | (t.label != "sad"), "bored")),
+     "train has no clip of bored (8 clips, one in test)")])
+@pytest.mark.parametrize("command", [
+    "study", pytest.param("evaluate", marks=pytest.mark.thorough("the same functions refuse"))])
 def test_a_split_that_cannot_be_meant_is_refused(divided, tmp_path, command, change, sentence):
-    fails(emotion_ser(command, "--corpus", divided(change), "--protocol", "predefined", "--out", tmp_path / "run"), sentence)
+    line = (command, "--corpus", divided(change), "--protocol", "predefined", "--out", tmp_path / "run")
+    fails(emotion_ser(*line), sentence)
     assert not (tmp_path / "run").exists()
 
 
@@ -188,33 +200,46 @@ def rare(table):
     return table[(table.label != "sad") | (table.split == "TEST") | (table.index % 4 == 0)]
 
 
-@pytest.mark.parametrize("line", ["study", "study --recipe baseline", *(f"evaluate --head {head} --layers all --pooling mean+std" for head in ("lda", "logistic", "mlp", "ensemble"))])
+@pytest.mark.parametrize("line", ["study", "study --recipe baseline", *(
+    f"evaluate --head {head} --layers all --pooling mean+std" for head in ("lda", "logistic", "mlp", "ensemble"))])
 def test_class_weights_at_the_shell(divided, tmp_path, line):
     "They are recorded where they are asked for; what is left out is what `none` does"
     file = divided(rare)
-    for name, options in dict(default=(), none=("--class-weight", "none"), balanced=("--class-weight", "balanced")).items():
-        emotion_ser(*line.split(), "--corpus", file, "--protocol", "predefined", *options, "--out", tmp_path / name, check=True)
+    line = (*line.split(), "--corpus", file, "--protocol", "predefined")
+    for name in ("default", "none", "balanced"):
+        options = () if name == "default" else ("--class-weight", name)
+        emotion_ser(*line, *options, "--out", tmp_path / name, check=True)
     found = {name: metrics(tmp_path / name) for name in ("default", "none", "balanced")}
-    assert "class_weight" not in found["default"]["config"] and "class-weight" not in found["default"]["command"] + (tmp_path / "default/config.yaml").read_text()
-    assert found["balanced"]["config"]["class_weight"] == "balanced" == yaml.safe_load((tmp_path / "balanced/config.yaml").read_text())["class-weight"]
+    settings = {name: (tmp_path / name / "config.yaml").read_text() for name in found}
+    assert "class_weight" not in found["default"]["config"]
+    assert "class-weight" not in found["default"]["command"] + settings["default"]
+    assert found["balanced"]["config"]["class_weight"] == "balanced"
+    assert yaml.safe_load(settings["balanced"])["class-weight"] == "balanced"
     predictions = {name: (tmp_path / name / "predictions.csv").read_bytes() for name in found}
     assert predictions["default"] == predictions["none"] != predictions["balanced"]
 
 
 def test_a_card_cites_a_run_with_the_same_class_weights_alone(divided, tmp_path):
     line = ("--corpus", divided(rare), "--layers", "all", "--pooling", "mean")
-    emotion_ser("evaluate", *line, "--protocol", "actor-kfold", "--class-weight", "balanced", "--out", tmp_path / "run", check=True)
-    again = emotion_ser("evaluate", *line, "--protocol", "actor-kfold", "--out", tmp_path / "run", check=True)
-    assert "splits were there already" not in again.stderr  # another key
-    emotion_ser("evaluate", *line, "--protocol", "actor-kfold", "--class-weight", "balanced", "--out", tmp_path / "run", check=True)
-    fails(emotion_ser("train", *line, "--measured", tmp_path / "run", "--out", tmp_path / "m"), "measured with another class_weight, 'balanced'")
-    emotion_ser("train", *line, "--class-weight", "balanced", "--measured", tmp_path / "run", "--out", tmp_path / "m", check=True)
+    balanced = ("--class-weight", "balanced")
+    measure = lambda *options: emotion_ser(
+        "evaluate", *line, *options, "--protocol", "actor-kfold", "--out", tmp_path / "run", check=True)
+    train = lambda *options: emotion_ser(
+        "train", *line, *options, "--measured", tmp_path / "run", "--out", tmp_path / "m")
+    measure(*balanced)
+    assert "splits were there already" not in measure().stderr  # another key
+    assert train().returncode == 0
+    measure(*balanced)
+    fails(train(), "measured with another class_weight, 'balanced'")
+    assert train(*balanced).returncode == 0
     assert "--class-weight balanced" in (tmp_path / "m/README.md").read_text()
 
 
 def test_class_weights_that_a_head_cannot_have(small, tmp_path):
-    fails(emotion_ser("evaluate", "--corpus", small, "--head", "robust", "--class-weight", "none"), "--class-weight none: in the robust head every label counts the same; leave it out")
-    fails(emotion_ser("study", "--corpus", small, "--encoder", "x", "--finetune", 1, "--class-weight", "balanced"), "--class-weight balanced: a network that is fine-tuned")
+    fails(emotion_ser("evaluate", "--corpus", small, "--head", "robust", "--class-weight", "none"),
+          "--class-weight none: in the robust head every label counts the same; leave it out")
+    fails(emotion_ser("study", "--corpus", small, "--encoder", "x", "--finetune", 1, "--class-weight", "balanced"),
+          "--class-weight balanced: a network that is fine-tuned")
     assert emotion_ser("train", "--corpus", small, "--class-weight", "even", "--out", tmp_path / "m").returncode == 2
 
 
