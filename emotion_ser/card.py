@@ -323,6 +323,7 @@ def asked_of(info: ModelInfo) -> dict:  # see `COMPARED`
     words = shlex.split(info.command or "")
     asked = dict(zip(words, words[1:]))
     return dict(head=info.setting.get("head"), layers=asked.get("--layers"), pooling=asked.get("--pooling"),
+                class_weight=asked.get("--class-weight"),
                 augment=info.augment, channels=info.channels, front=info.front,
                 speaker_norm=False, finetune=info.tuned)
 

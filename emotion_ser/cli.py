@@ -24,9 +24,9 @@ from .rows import (
     difference_row, print_embedded, print_evaluation, print_lines, print_study, recording_rows, row_lines,
     row_writer, text_line, write_lines)
 from .shell import (
-    Augment, Channels, Corpus, Device, Emotions, EncoderName, EncoderPath, Finetune, Front, Head, LabelMap, Layers,
-    Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold, app,
-    chosen_classifier, chosen_model, listed)
+    Augment, Channels, ClassWeight, Corpus, Device, Emotions, EncoderName, EncoderPath, Finetune, Front, Head,
+    LabelMap, Layers, Members, Model, Pooling, Protocol, Recipe, Repeats, Seed, SpeakerNorm, StudyProtocol, Threshold,
+    app, chosen_classifier, chosen_model, listed)
 from .measure import adaptation_command, robustness_command
 
 # %% ../nbs/90_cli.ipynb #EXAMPLES
@@ -71,6 +71,7 @@ def study_command(
     protocol: StudyProtocol = "random",
     map: LabelMap = None,
     emotions: Emotions = None,
+    class_weight: ClassWeight = None,
     finetune: Finetune = None,
     device: Device = None,
     seed: Seed = 0,
@@ -83,7 +84,8 @@ def study_command(
     from emotion_ser.study import StudyConfig, run_study
     config = StudyConfig(
         corpus=corpus, encoder=encoder, layers=layers, pooling=pooling, front=front, recipe=recipe,
-        protocol=protocol, map=map, emotions=emotions, finetune=finetune or 0, device=device, seed=seed)
+        protocol=protocol, map=map, emotions=emotions, class_weight=class_weight,
+        finetune=finetune or 0, device=device, seed=seed)
     study = run_study(config, out, report=print_status, progress=on_terminal())
     print_study(study, out)
 
@@ -110,6 +112,7 @@ def evaluate_command(
     speaker_norm: SpeakerNorm = False,
     map: LabelMap = None,
     emotions: Emotions = None,
+    class_weight: ClassWeight = None,
     finetune: Finetune = None,
     members: Members = None,
     repeats: Repeats = 10,
@@ -124,8 +127,8 @@ def evaluate_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, layers=layers, pooling=pooling, front=front,
         head=head or "", augment=augment, channels=channels, speaker_norm=speaker_norm,
-        map=map, emotions=emotions, finetune=finetune or 0, members=members or 1, repeats=repeats,
-        device=device, seed=seed)
+        map=map, emotions=emotions, class_weight=class_weight, finetune=finetune or 0,
+        members=members or 1, repeats=repeats, device=device, seed=seed)
     evaluation = run_evaluation(config, out, report=print_status, progress=on_terminal())
     print_evaluation(evaluation, out)
 
@@ -187,6 +190,7 @@ def train_command(
     protocol: TrainProtocol = None,
     map: LabelMap = None,
     emotions: Emotions = None,
+    class_weight: ClassWeight = None,
     device: Device = None,
     seed: Seed = 0,
     hold_out: HoldOut = "",
@@ -202,7 +206,7 @@ def train_command(
     config = EvaluationConfig(
         corpus=corpus, encoder=encoder, protocol=protocol, head=head, layers=layers, pooling=pooling,
         front=front, augment=augment, channels=channels, map=map, emotions=emotions,
-        device=device, seed=seed)
+        class_weight=class_weight, device=device, seed=seed)
     with output_folder(out):
         train_classifier(config, listed(hold_out), measured, published, report=print_status,
                          progress=on_terminal(), strangers=strangers).save_pretrained(out)

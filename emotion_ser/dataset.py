@@ -41,6 +41,7 @@ class Dataset:
     n_layers: int  # of the encoder
     labels: list[str]
     parts: tuple | None = None  # which layers and statistics `stats` holds, see `asked_parts`; None: all
+    class_weight: str | None = None  # how much labels count, one of `CLASS_WEIGHTS`; None: as each head does
 
     @property
     def targets(self) -> np.ndarray:

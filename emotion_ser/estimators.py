@@ -31,7 +31,7 @@ from .splits import Split, default_protocol, make_splits, report_gaps
 from .acoustic import load_encoder
 from .head import EmotionHead, softmax
 from .linear import fit_discriminant, fit_logistic
-from .train import Recipe, TUNED, train_head
+from .train import Recipe, TUNED, train_head, with_class_weight
 from .runs import RunConfig, run_facts
 from .dataset import Dataset
 from .selection import (
@@ -58,6 +58,7 @@ class EmotionEmbedder(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features=None):
         "`embedding0` ..."
+        check_is_fitted(self, "encoder_")
         return np.array([f"embedding{i}" for i in range(self.encoder_.size)], object)
 
     def __sklearn_tags__(self):
@@ -98,7 +99,7 @@ def fit_estimator(
     if e.head == "mlp":
         if e.class_weight not in (None, "balanced"):
             raise ValueError("class_weight of the head mlp is balanced, or None")
-        recipe = replace(TUNED, dropout=amount, class_weights=e.class_weight == "balanced")
+        recipe = with_class_weight(replace(TUNED, dropout=amount), e.class_weight)
         return stopped_early(x, places, labels, recipe, e.seed)
     weights = compute_sample_weight(e.class_weight, y)
     fit = fit_discriminant if e.head == "lda" else fit_logistic

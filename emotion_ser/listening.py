@@ -184,5 +184,7 @@ def predict(
     sampling_rate: int | None = None,  # Hz, needed for arrays alone
 ) -> Prediction | list[Prediction]:  # of a list, a list
     "What emotion a recording expresses. Raises `AudioError`"
+    if isinstance(source, (list, pd.Series)) and not len(source):
+        raise AudioError("an empty list: there is no recording in it; did a pattern match no file?")
     if not are_several(source): return answer_recording(self, source, sampling_rate)
     return [answer_recording(self, one, sampling_rate) for one in source]

@@ -23,6 +23,7 @@ from .data import COLUMNS, label_names
 from .corpora import CORPORA, find_place, prepare_named, recognise
 from .join import join_corpora, report_corpora, split_corpora
 from .lists import one_spelling, read_frame, read_list, with_overlaps, with_recordings
+from .splits import PARTS, part_counts
 
 # %% ../nbs/00d_own.ipynb #words
 EMOTION_WORDS = frozenset("""
@@ -312,19 +313,25 @@ def understood(manifest: pd.DataFrame) -> str:
         stretches = manifest[["start", "end"]].notna().any(axis=1).sum()
         files = counted(manifest.path.nunique(), "file")
         clips += f" ({stretches} of them stretches, from {files})"
+    parts = f"; parts: {part_counts(manifest)}" if "part" in manifest else ""
     layout = manifest.attrs.get("layout", "a corpus")
-    return f"understood: {clips}; {labels}; {who_speaks(manifest)}; read as {layout}"
+    return f"understood: {clips}; {labels}; {who_speaks(manifest)}{parts}; read as {layout}"
 
 # %% ../nbs/00d_own.ipynb #without_copies
 def without_copies(
     manifest: pd.DataFrame,
     report,  # called with each sentence
 ) -> pd.DataFrame:
-    "One row for each sound, label and speaker"
+    "One row for each sound, label and speaker; of copies in two parts of a split the one that is tested"
+    if "part" in manifest:
+        place = manifest.part.map({part: -k for k, part in enumerate(PARTS)}).fillna(1)
+        manifest = manifest.loc[place.sort_values(kind="stable").index]
+        n = sum(len({*own.part}) > 1 for _, own in manifest.groupby(["sound", "emotion", "actor"], dropna=False))
+        if n: report(f"on both sides of the list's split: {counted(n, 'recording')}, kept where it is tested")
     again = manifest.duplicated(["sound", "emotion", "actor"])
     names = list(map(short_name, manifest[again].itertuples()))
     if names: report_list(report, "left out, exact copies", names)
-    return manifest[~again].reset_index(drop=True)
+    return manifest[~again].sort_index().reset_index(drop=True)
 
 # %% ../nbs/00d_own.ipynb #refuse_one_label
 def refuse_one_label(
@@ -346,12 +353,12 @@ def questions(manifest: pd.DataFrame) -> list[str]:
 
 # %% ../nbs/00d_own.ipynb #prepare_rows
 def prepare_rows(
-    rows: list[dict],  # path, emotion and actor of each clip; of stretches start and end too
+    rows: list[dict],  # path, emotion and actor of each clip; of stretches start and end too, of a split part
     layout: str,  # how they were read
     source,  # where, for messages
     called: str,  # the name of the corpus
     report=print,  # called with each sentence
-) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too
+) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too, of a split part
     "The manifest of some clips: looked at, named alike, each sound once. Raises `CorpusError`"
     for column in ("emotion", "actor"): one_spelling(rows, column, report)
     refuse_parts({row["emotion"] for row in rows}, source)
@@ -364,7 +371,8 @@ def prepare_rows(
     refuse_one_label(manifest, source)
     for sentence in questions(manifest): report(sentence)
     if times and manifest[times].isna().all(axis=None): times = []
-    kept = manifest.assign(corpus=called).reindex(columns=[*COLUMNS, *times])
+    split = [column for column in ["part"] if column in manifest]
+    kept = manifest.assign(corpus=called).reindex(columns=[*COLUMNS, *split, *times])
     kept.attrs.update(manifest.attrs, corpus=called, layout=layout)
     return kept
 

@@ -19,10 +19,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from emotion_ser.core import (
-    current_name, peak_memory_mb, printable, read_table, save_figures, versions, write_file,
+    current_name, named, peak_memory_mb, printable, read_table, save_figures, versions, write_file,
     write_table)
 from .splits import (
-    PROTOCOLS, WHOLE_CORPORA, Split, default_protocol, make_splits, protocol_name, report_gaps)
+    PROTOCOLS, WHOLE_CORPORA, Split, default_protocol, make_splits, protocol_name, report_gaps,
+    report_unused_parts)
 from .preprocess import SPEEDS
 from .channels import CHANNELS_VERSION
 from .embed import FrozenEncoder
@@ -55,6 +56,9 @@ def check_evaluation(c: "EvaluationConfig"):
     if c.head not in heads: raise ValueError(f"no head {c.head!r}; there are {', '.join(heads)}")
     if c.head == "robust" and c.speaker_norm:
         raise ValueError("the robust head moves to a speaker by itself (see adaptation); leave speaker_norm out")
+    if c.head == "robust" and c.class_weight == "none":
+        raise ValueError(f"{named('class_weight', 'none')}: in the robust head every label counts the same; "
+                         "leave it out")
     if c.repeats < 1: raise ValueError(f"{c.repeats} repeats: give one or more")
     if c.channels < 0: raise ValueError(f"{c.channels} channels: give one or more, or 0 for none")
     if not c.finetune: return
@@ -124,6 +128,7 @@ def read_config(
     c = config
     manifest = load_manifest(c.corpus, c.emotions, report, c.map)
     protocol = c.protocol or default_protocol(manifest, report)
+    report_unused_parts(manifest, protocol, report)
     splits = make_splits(manifest, protocol, c.seed, c.repeats)
     encoder = load_full_encoder(c.encoder, c.front, c.device)
     grids = [] if c.head == "tuned" else make_grids(c.head, encoder, c.layers, c.pooling)
@@ -132,6 +137,7 @@ def read_config(
     settings = [tuner.candidate] if tuner else sum(grids, [])
     dataset = load_dataset(manifest, encoder, augment=c.augment, channels=c.channels, speaker_norm=c.speaker_norm,
                            settings=settings, cache_dir=cache_dir, report=report, progress=progress)
+    dataset.class_weight = c.class_weight
     usable = dataset.manifest
     if len(usable) < len(manifest): splits = make_splits(usable, protocol, c.seed, c.repeats)
     if c.finetune: tuner = load_tuner(usable, c.encoder, c.finetune, c.members, cache_dir, progress, c.device)
@@ -147,6 +153,7 @@ def task_key(task: Task) -> str:  # 128-bit BLAKE2b, hex
     manifest = task.dataset.manifest
     columns = ["content", "sound", "emotion", "actor"]
     if "corpus" in manifest and manifest.corpus.nunique() > 1: columns.append("corpus")
+    if task.config.protocol == "predefined": columns.append("part")
     clips = manifest[[c for c in columns if c in manifest]].astype(str)
     whole = [asked, task.encoder.fingerprint, versions(), recipes, clips.to_numpy().tolist()]
     text = json.dumps(whole, sort_keys=True, default=str)

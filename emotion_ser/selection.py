@@ -22,7 +22,7 @@ from .checkpoint import EncoderError
 from .embed import FrozenEncoder, parse_layers
 from .head import EmotionHead, softmax
 from .linear import LinearHead, balanced_weights, fit_discriminant, fit_logistic
-from .train import BASELINE, TUNED, fewer_epochs, train_head
+from .train import BASELINE, TUNED, fewer_epochs, train_head, with_class_weight
 from .evaluate import score
 from .calibrate import apply_temperature, fit_temperature
 from .dataset import Dataset
@@ -152,11 +152,12 @@ def corpus_weights(
     dataset: Dataset,
     rows: np.ndarray,  # to learn from
 ) -> np.ndarray | None:  # [n], one for each row of `training_view`; None: all the same
-    "Weights that balance corpora and labels, where there are several corpora"
+    "Weights that balance corpora and labels, where there are several corpora; labels also where that is asked for"
     some = dataset.manifest.iloc[rows]
-    if "corpus" not in some or some.corpus.nunique() < 2: return None
-    weights = balanced_weights(some.corpus.to_numpy(), some.emotion.to_numpy())
-    return np.tile(weights, len(dataset.stats))
+    several, asked = "corpus" in some and some.corpus.nunique() > 1, dataset.class_weight
+    columns = [some.corpus.to_numpy()] if several else []
+    if asked == "balanced" or (several and asked is None): columns.append(some.emotion.to_numpy())
+    return np.tile(balanced_weights(*columns), len(dataset.stats)) if columns else None
 
 # %% ../nbs/07_selection.ipynb #groups
 def by_view(grid: list[Candidate]) -> list[list[Candidate]]:
@@ -190,6 +191,7 @@ def fit_networks(
     valid = fold.valid[judged(dataset.manifest, [fold])]
     x_valid, y_valid = dataset.view(valid, group[0]), dataset.targets[valid]
     recipe = BASELINE if group[0].head == "mlp-baseline" else fewer_epochs(TUNED, len(dataset.stats))
+    recipe = with_class_weight(recipe, dataset.class_weight)
     heads = {}
     for c in group:
         own = replace(recipe, dropout=float(c.regularisation))

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'Corpus', 'EncoderName', 'Layers', 'PoolingName', 'Pooling', 'RecipeName', 'Recipe', 'HeadName', 'Head',
            'StudyProtocolName', 'StudyProtocol', 'ProtocolName', 'Protocol', 'FrontName', 'Front', 'Emotions',
-           'LabelMap', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm', 'Repeats', 'Seed', 'Device',
-           'Model', 'EncoderPath', 'Threshold', 'listed', 'chosen_model', 'classifier_in_file', 'chosen_classifier']
+           'LabelMap', 'ClassWeightName', 'ClassWeight', 'Augment', 'Channels', 'Finetune', 'Members', 'SpeakerNorm',
+           'Repeats', 'Seed', 'Device', 'Model', 'EncoderPath', 'Threshold', 'listed', 'chosen_model',
+           'classifier_in_file', 'chosen_classifier']
 
 # %% ../nbs/82_shell.ipynb #imports-shell
 import typer
@@ -48,14 +49,17 @@ Head = Annotated[Optional[HeadName], typer.Option(
          "the tuned network (the default), or the ensemble that it joins")]
 
 # %% ../nbs/82_shell.ipynb #StudyProtocol
-StudyProtocolName = Literal["random", "actor-holdout"]
+StudyProtocolName = Literal["random", "actor-holdout", "predefined"]
 StudyProtocol = Annotated[StudyProtocolName, typer.Option(
-    help="split clips at random, or keep each actor on one side (unseen speakers)")]
-ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso", "corpora", "transfer"]
+    help="split clips at random, keep each actor on one side (unseen speakers), "
+         "or take the split that a list has in its column split (predefined)")]
+ProtocolName = Literal["random", "actor-holdout", "actor-kfold", "emobox", "loso",
+                       "predefined", "corpora", "transfer"]
 Protocol = Annotated[Optional[ProtocolName], typer.Option(
     help="clips at random (speakers seen in training); or speaker-independent: "
          "one holdout of actors, five folds of actors, EmoBox's six folds, "
-         "or one actor at a time; or, of several corpora, one at a time left out, "
+         "or one actor at a time; or the split that a list has in its column split "
+         "(train, valid, test; predefined); or, of several corpora, one at a time left out, "
          "or each learned from alone and tested on each other; "
          "default: corpora for several corpora, emobox for RAVDESS's actors, "
          "else actor-kfold, or random where speakers are not known")]
@@ -71,6 +75,11 @@ LabelMap = Annotated[Optional[str], typer.Option(
     "--map", help="labels to join or leave out: calm=neutral,boredom= (nothing after the sign: left out); "
                   "shared: the seven that most corpora have; none; "
                   "default: shared for several corpora, else none")]
+ClassWeightName = Literal["balanced", "none"]
+ClassWeight = Annotated[Optional[ClassWeightName], typer.Option(
+    help="how much labels count in learning: balanced lets rare ones count as much as common ones, "
+         "none lets clips count alike; default: as the recipe or head does (none; of several corpora "
+         "and for robust: balanced)")]
 Augment = Annotated[bool, typer.Option(
     "--augment",
     help="augmentation: learn from each training clip at 0.9 and 1.1 times its speed too")]

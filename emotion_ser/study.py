@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['StudyConfig', 'Trained', 'train_frozen', 'train_tuned', 'Study', 'study_metrics', 'study_figures', 'save_model',
-           'save_study', 'embed_study', 'prepare_study', 'run_study']
+           'save_study', 'embed_study', 'report_split', 'prepare_study', 'run_study']
 
 # %% ../nbs/06_study.ipynb #imports-study
 import json, time
@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from .core import current_name, printable, save_figures, write_file, write_table
 from .data import label_names, to_targets
-from .splits import Split, make_split, protocol_name
+from .splits import Split, make_split, protocol_name, report_gaps, report_unused_parts
 from .embed import FrozenEncoder
 from .acoustic import load_encoder
 from .store import Embeddings, embed_corpus
 from .head import EmotionHead, save_head, softmax
-from .train import RECIPES, Recipe, plot_learning_curves, train_head
+from .train import RECIPES, Recipe, plot_learning_curves, train_head, with_class_weight
 from .blocks import TunedEncoder, UPPER_FILE, save_upper
 from .states import States, embed_states
 from .finetune import FINE_TUNING, fine_tune
@@ -34,7 +34,7 @@ from .runs import (
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig(RunConfig):
     "What makes a study. Raises `ValueError` for an unknown recipe, or one beside fine-tuning"
-    protocol: str = "random"  # or `actor-holdout`
+    protocol: str = "random"  # or another of `ONE_SPLIT`
     recipe: str = "tuned"  # one of `RECIPES`; fine-tuning has its own
     subcommand: ClassVar = "study"
 
@@ -178,6 +178,21 @@ def embed_study(
     report(f"{clips}, embedded by {encoder.name} ({encoder.size} numbers each)")
     return embed_corpus(manifest, encoder, cache_dir, on_error="skip", progress=progress)
 
+# %% ../nbs/06_study.ipynb #report-split
+def report_split(
+    manifest: pd.DataFrame,
+    split: Split,
+    report=print,  # called with each sentence
+):
+    "Report what a predefined split leaves open, or that another one leaves it alone"
+    report_unused_parts(manifest, split.protocol, report)
+    if split.protocol != "predefined": return
+    report_gaps(manifest, [split], report)
+    n, learned = len(split.valid), len(split.train)
+    if "valid" not in set(manifest.part):
+        report(f"no clip is for valid: {n} of the {n + learned} for train, with the same mixture of labels, "
+               "say when to stop")
+
 # %% ../nbs/06_study.ipynb #prepare-study
 def prepare_study(
     config: StudyConfig,  # resolved
@@ -195,6 +210,7 @@ def prepare_study(
     embedded = embed_study(manifest, encoder, cache_dir, report, progress)
     usable = usable_clips(embedded, report)
     if embedded.skipped: split = make_split(usable, config.protocol, config.seed)
+    report_split(usable, split, report)
     report_scarce(usable, split.train, report)
     return embedded, split
 
@@ -212,6 +228,7 @@ def run_study(
         embedded, split = prepare_study(config, cache_dir, report, progress)
         seconds = dict(gather=time.perf_counter() - started)
         checkpoint, recipe = Path(out) / "tuning.safetensors" if out else None, RECIPES[config.recipe]
+        recipe = with_class_weight(recipe, config.class_weight)
         if isinstance(embedded, States): trained = train_tuned(embedded, split, config.seed, checkpoint, progress)
         else: trained = train_frozen(embedded, split, recipe, config.seed)
         seconds["total"] = time.perf_counter() - started

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BASELINE', 'TUNED', 'RECIPES', 'Recipe', 'fewer_epochs', 'balance', 'train_epoch', 'loss_and_accuracy', 'history_row',
-           'epochs_since_best', 'fit_head', 'train_head', 'plot_learning_curves', 'cross_validate']
+           'epochs_since_best', 'fit_head', 'train_head', 'with_class_weight', 'plot_learning_curves', 'cross_validate']
 
 # %% ../nbs/04_train.ipynb #imports-train
 import copy, torch
@@ -160,6 +160,14 @@ def train_head(
                            recipe.input_dropout, recipe.standardise)
         history = fit_head(head.fit_scale(train[0]), train, valid, recipe)
     return head.eval(), pd.DataFrame(history)
+
+# %% ../nbs/04_train.ipynb #with_class_weight
+def with_class_weight(
+    recipe: Recipe,
+    class_weight: str | None,  # `balanced` or `none`; None: as the recipe has it
+) -> Recipe:
+    "The same recipe, with labels that count as asked"
+    return recipe if class_weight is None else replace(recipe, class_weights=class_weight == "balanced")
 
 # %% ../nbs/04_train.ipynb #plot_learning_curves
 def plot_learning_curves(

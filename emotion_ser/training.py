@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from .core import versions
 from .corpus import CorpusError
-from .splits import Split, corpus_names, inner_folds, make_splits
+from .splits import Split, corpus_names, inner_folds, make_splits, part_counts
 from .checkpoint import REVISIONS
 from .embed import FrozenEncoder
 from .acoustic import load_encoder
@@ -93,6 +93,9 @@ def check_folds(
     hold_out: tuple = (),  # speakers
 ):
     "Refuse, with a `CorpusError`, what cannot be divided as the protocol says"
+    if protocol == "predefined":
+        raise CorpusError("a classifier for use learns from every part of a split; take another protocol for "
+                          "its inner folds, or measure it: emotion_ser evaluate --protocol predefined")
     if protocol != "corpora": return make_splits(manifest, protocol, seed, repeats)
     corpus_names(manifest, "corpora")
     return judged(manifest, inner_folds(manifest, training_split(manifest, protocol, seed, hold_out)))
@@ -388,6 +391,7 @@ def train_classifier(
     run, pairs = (Measured(folder) if folder else None for folder in (measured, strangers))
     manifest = load_manifest(config.corpus, config.emotions, report, config.map)
     protocol = config.protocol or inner_protocol(manifest, report)
+    if "part" in manifest: report(f"the list comes with a split ({part_counts(manifest)}): all of it is learned from")
     settings = {**asdict(config), "protocol": protocol}
     check_cited_settings(run, pairs, settings)
     check_folds(manifest, protocol, config.seed, config.repeats, hold_out)
@@ -395,6 +399,7 @@ def train_classifier(
     check_view(encoder, config.layers, config.pooling)
     dataset = load_dataset(manifest, encoder, augment=config.augment, channels=config.channels,
                            settings=learnable(encoder, config), cache_dir=cache_dir, report=report, progress=progress)
+    dataset.class_weight = config.class_weight
     split = training_split(dataset.manifest, protocol, config.seed, hold_out)
     clips = dataset.manifest.iloc[split.train]
     check_cited(run, pairs, encoder, clips, dataset.labels)

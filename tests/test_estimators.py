@@ -4,17 +4,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from emotion_ser.core import silent
-from emotion_ser.dataset import load_full_encoder
+from emotion_ser.dataset import Dataset, load_full_encoder
 from emotion_ser.estimators import EmotionEmbedder, HeadClassifier, evaluate_protocol
 from emotion_ser.own import load_corpus
 from emotion_ser.protocols import EvaluationConfig, run_evaluation, save_evaluation
-from emotion_ser.selection import REGULARISATION
+from emotion_ser.selection import REGULARISATION, Candidate, fit_linear_heads
 from emotion_ser.store import embed_corpus
 
 QUIET = dict(report=silent, progress=False)
@@ -53,6 +54,25 @@ def test_vectors_from_elsewhere_get_the_figures_of_the_corpus(small, embedded, t
     one, other = (table.sort_values(["row", "prediction"])[["row", "truth", "prediction"]].to_numpy().tolist() for table in (ours, theirs))
     assert one == other
     assert sorted(row["regularisation"] for row in mine.metrics["splits"]) == sorted(row["regularisation"] for row in by_command.metrics["splits"])
+
+
+@pytest.mark.parametrize("head", ["lda", "logistic"])
+@pytest.mark.parametrize("weight", [None, "balanced"])
+def test_class_weights_are_those_of_an_evaluation(embedded, head, weight):
+    "`HeadClassifier` and what `evaluate --class-weight` fits are one head"
+    m, one = embedded.manifest, Candidate(head, "all", "mean", REGULARISATION[head][1])
+    rows = np.flatnonzero((m.emotion != "sad") | (np.arange(len(m)) % 5 == 0))
+    labels = sorted(set(m.emotion))
+    dataset = Dataset(m, [embedded.vectors[:, None, None]], 0, labels, class_weight=weight)
+    theirs = fit_linear_heads(dataset, rows, [one])[one].predict_proba(embedded.vectors)
+    ours = HeadClassifier(head, one.regularisation, weight).fit(embedded.vectors[rows], m.emotion.to_numpy()[rows])
+    assert list(ours.classes_) == labels and np.allclose(ours.predict_proba(embedded.vectors), theirs, atol=1e-4)
+    assert (theirs.argmax(1) == labels.index("sad")).sum() > 0
+
+
+def test_names_of_features_need_an_encoder():
+    with pytest.raises(NotFittedError): EmotionEmbedder().get_feature_names_out()
+    assert EmotionEmbedder().fit().get_feature_names_out()[0] == "embedding0"
 
 
 def test_a_pipeline_that_is_the_same_thing_gives_the_same(embedded, tmp_path):

@@ -3,8 +3,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import emotion_ser
+import yaml
+from conftest import emotion_ser, fails, metrics
 
 from emotion_ser.classifier import EmotionClassifier
 from emotion_ser.core import silent
@@ -59,7 +61,7 @@ def nonsense(small, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in WHOLE_CORPORA])
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in (*WHOLE_CORPORA, "predefined")])
 @pytest.mark.parametrize("head", ["lda", pytest.param("logistic", marks=pytest.mark.thorough("one head remains; 07_selection asks the same of each protocol"))])
 def test_random_labels_give_chance(nonsense, protocol, head):
     found = run_evaluation(EvaluationConfig(str(nonsense), protocol=protocol, head=head, repeats=4), **QUIET).metrics
@@ -108,6 +110,137 @@ def test_a_fine_tuned_study_leaves_a_classifier(small, tmp_path):
     (tmp_path / "run/model/encoder.safetensors").unlink()
     with pytest.raises(ValueError, match="encoder.safetensors: cannot be read"):
         EmotionClassifier.from_pretrained(tmp_path / "run/model", encoder=tiny)
+
+
+PARTS_OF = {"1": "Train", "2": "train", "3": "dev", "4": "TEST"}  # actor -> what a list says
+
+
+@pytest.fixture
+def divided(small, tmp_path):
+    "A function that writes the small corpus as a list with a split of its own, changed as asked, and gives its path"
+    m = load_corpus(str(small), report=silent)
+    table = pd.DataFrame(dict(path=m.path, label=m.emotion, speaker=m.actor, split=m.actor.astype(str).map(PARTS_OF)))
+    table = table[table.label.isin(["happy", "sad", "angry"])].reset_index(drop=True)
+
+    def write(change=lambda table: table, name="list.csv"):
+        change(table.copy()).to_csv(tmp_path / name, index=False)
+        return tmp_path / name
+    return write
+
+
+@pytest.mark.parametrize("command", ["study", "evaluate --layers all --pooling mean"])
+def test_the_split_of_a_list_is_used_and_recorded(divided, tmp_path, command):
+    command, *options = command.split()
+    line = (command, "--corpus", divided(), "--protocol", "predefined", *options)
+    done = emotion_ser(*line, "--out", tmp_path / "A", check=True)
+    understood = "parts: train 48, valid 24, test 24; read as a list (path, label, speaker, part from `split`)"
+    assert understood in done.stderr
+    assert "both sides" not in done.stderr and "leaves alone" not in done.stderr
+    tested = pd.read_csv(tmp_path / "A/predictions.csv", dtype=str)
+    assert set(tested.actor) == {"4"} and len(tested) == 24
+    assert yaml.safe_load((tmp_path / "A/config.yaml").read_text())["protocol"] == "predefined"
+    assert metrics(tmp_path / "A")["config"]["protocol"] == "predefined"
+    emotion_ser(command, "--config", tmp_path / "A/config.yaml", "--out", tmp_path / "B", check=True)
+    assert metrics(tmp_path / "A") == metrics(tmp_path / "B")
+    assert (tmp_path / "A/predictions.csv").read_bytes() == (tmp_path / "B/predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("command", ["study", "evaluate --layers all --pooling mean --protocol loso",
+                                     "train --layers all --pooling mean --out OUT"])
+def test_without_that_protocol_the_split_of_a_list_changes_nothing(divided, tmp_path, command):
+    words = command.replace("OUT", str(tmp_path / "model")).split()
+    plain = divided(lambda t: t.drop(columns="split"), "plain.csv")
+    with_column, without = (emotion_ser(*words, "--corpus", file, check=True) for file in (divided(), plain))
+    assert with_column.stdout.replace("list", "plain") == without.stdout.replace("list", "plain")
+    said = "all of it is learned from" if words[0] == "train" else "--protocol predefined takes it"
+    assert said in with_column.stderr and said not in without.stderr
+
+
+def test_what_a_split_leaves_open_is_told(divided):
+    line = ("study", "--protocol", "predefined", "--corpus")
+    say = lambda change: emotion_ser(*line, divided(change), check=True).stderr
+    merged = say(lambda t: t.assign(split=t.split.replace("dev", "train")))
+    assert "no clip is for valid: 11 of the 72 for train" in merged
+    shared = say(lambda t: t.assign(split=t.split.where(t.index % 5 != 0, "test")))
+    assert "both sides of the split, 3 of 4 that are tested (1, 2, 3): its figures hold for seen speakers" in shared
+    copies = say(lambda t: pd.concat([t, t[:2].assign(split="test")], ignore_index=True))
+    assert "on both sides of the list's split: 2 recordings, kept where it is tested" in copies
+    assert "the speakers of 96 of 96 clips are not known" in say(lambda t: t.drop(columns="speaker"))
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (lambda t: t.drop(columns="split"), "no column says which clip is for train, valid or test"),
+    (lambda t: t.assign(split=[*"AB"] * (len(t) // 2)), "no column says which clip"),
+    (lambda t: t.assign(split=t.split.where(t.index != 5, "holdout")),
+     "03-01-03-01-01-02-02: part 'holdout'; each clip needs train, valid or test"),
+    (lambda t: t.assign(split=t.split.where(t.index != 5, "eval")),  # beside test
+     "03-01-03-01-01-02-02: part 'eval'; each clip needs"),
+    (lambda t: t.assign(split=t.split.where(t.index != 5)), "03-01-03-01-01-02-02: no part; each clip needs"),
+    (lambda t: t[t.split != "TEST"], "no clip is for test (train 48, valid 24)"),
+    (lambda t: t[t.split.str.lower() != "train"].assign(speaker=None), "no clip is for train (valid 24, test 24)"),
+    (lambda t: t.assign(label=t.label.where((t.split != "TEST") | (t.label != "sad"), "bored")),
+     "train has no clip of bored (8 clips, one in test)")])
+@pytest.mark.parametrize("command", [
+    "study", pytest.param("evaluate", marks=pytest.mark.thorough("the same functions refuse"))])
+def test_a_split_that_cannot_be_meant_is_refused(divided, tmp_path, command, change, sentence):
+    line = (command, "--corpus", divided(change), "--protocol", "predefined", "--out", tmp_path / "run")
+    fails(emotion_ser(*line), sentence)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_remark_names_the_lines_whose_part_is_none(divided):
+    file = divided(lambda t: t.assign(split=t.split.where(t.index != 5, "holdout")))
+    said = []
+    assert (load_corpus(str(file), said.append).part == "holdout").sum() == 1
+    assert "clips that are for none of train, valid and test: line 7: holdout" in said
+
+
+def rare(table):
+    "The same list, with few sad clips to learn from"
+    return table[(table.label != "sad") | (table.split == "TEST") | (table.index % 4 == 0)]
+
+
+@pytest.mark.parametrize("line", ["study", "study --recipe baseline", *(
+    f"evaluate --head {head} --layers all --pooling mean+std" for head in ("lda", "logistic", "mlp", "ensemble"))])
+def test_class_weights_at_the_shell(divided, tmp_path, line):
+    "They are recorded where they are asked for; what is left out is what `none` does"
+    file = divided(rare)
+    line = (*line.split(), "--corpus", file, "--protocol", "predefined")
+    for name in ("default", "none", "balanced"):
+        options = () if name == "default" else ("--class-weight", name)
+        emotion_ser(*line, *options, "--out", tmp_path / name, check=True)
+    found = {name: metrics(tmp_path / name) for name in ("default", "none", "balanced")}
+    settings = {name: (tmp_path / name / "config.yaml").read_text() for name in found}
+    assert "class_weight" not in found["default"]["config"]
+    assert "class-weight" not in found["default"]["command"] + settings["default"]
+    assert found["balanced"]["config"]["class_weight"] == "balanced"
+    assert yaml.safe_load(settings["balanced"])["class-weight"] == "balanced"
+    predictions = {name: (tmp_path / name / "predictions.csv").read_bytes() for name in found}
+    assert predictions["default"] == predictions["none"] != predictions["balanced"]
+
+
+def test_a_card_cites_a_run_with_the_same_class_weights_alone(divided, tmp_path):
+    line = ("--corpus", divided(rare), "--layers", "all", "--pooling", "mean")
+    balanced = ("--class-weight", "balanced")
+    measure = lambda *options: emotion_ser(
+        "evaluate", *line, *options, "--protocol", "actor-kfold", "--out", tmp_path / "run", check=True)
+    train = lambda *options: emotion_ser(
+        "train", *line, *options, "--measured", tmp_path / "run", "--out", tmp_path / "m")
+    measure(*balanced)
+    assert "splits were there already" not in measure().stderr  # another key
+    assert train().returncode == 0
+    measure(*balanced)
+    fails(train(), "measured with another class_weight, 'balanced'")
+    assert train(*balanced).returncode == 0
+    assert "--class-weight balanced" in (tmp_path / "m/README.md").read_text()
+
+
+def test_class_weights_that_a_head_cannot_have(small, tmp_path):
+    fails(emotion_ser("evaluate", "--corpus", small, "--head", "robust", "--class-weight", "none"),
+          "--class-weight none: in the robust head every label counts the same; leave it out")
+    fails(emotion_ser("study", "--corpus", small, "--encoder", "x", "--finetune", 1, "--class-weight", "balanced"),
+          "--class-weight balanced: a network that is fine-tuned")
+    assert emotion_ser("train", "--corpus", small, "--class-weight", "even", "--out", tmp_path / "m").returncode == 2
 
 
 def test_a_clip_that_is_tested_twice_is_one_witness():
