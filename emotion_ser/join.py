@@ -55,8 +55,10 @@ def join_corpora(
     "One manifest of several corpora. Raises `CorpusError` where one recording is in two of them"
     names, tables = separate_names([manifest.corpus.iloc[0] for manifest in manifests]), []
     for name, manifest in zip(names, manifests):
-        named = {column: with_names(manifest[column], name) for column in ("actor", "statement")}
-        words = {column: with_names(manifest[column]) for column in ("gender", "intensity", "repetition")}
+        named = {column: with_names(manifest[column], name) for column in ("actor", "statement")
+                 if column in manifest}
+        words = {column: with_names(manifest[column]) for column in ("gender", "intensity", "repetition")
+                 if column in manifest}
         tables.append(manifest.assign(corpus=name, **named, **words).to_dict("records"))
     joined = pd.DataFrame([row for table in tables for row in table])
     left_out = [reason for manifest in manifests for reason in manifest.attrs.get("left_out", [])]

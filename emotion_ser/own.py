@@ -358,7 +358,7 @@ def prepare_rows(
     source,  # where, for messages
     called: str,  # the name of the corpus
     report=print,  # called with each sentence
-) -> pd.DataFrame:  # as from `prepare_ravdess`; of stretches start and end too, of a split part
+) -> pd.DataFrame:  # those of `COLUMNS` that are known; of stretches start and end too, of a split part
     "The manifest of some clips: looked at, named alike, each sound once. Raises `CorpusError`"
     for column in ("emotion", "actor"): one_spelling(rows, column, report)
     refuse_parts({row["emotion"] for row in rows}, source)
@@ -372,7 +372,8 @@ def prepare_rows(
     for sentence in questions(manifest): report(sentence)
     if times and manifest[times].isna().all(axis=None): times = []
     split = [column for column in ["part"] if column in manifest]
-    kept = manifest.assign(corpus=called).reindex(columns=[*COLUMNS, *split, *times])
+    kept = manifest.assign(corpus=called)
+    kept = kept[[*(column for column in COLUMNS if column in kept), *split, *times]]
     kept.attrs.update(manifest.attrs, corpus=called, layout=layout)
     return kept
 

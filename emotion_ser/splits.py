@@ -106,9 +106,8 @@ def shuffled_speakers(
     if manifest.actor.isna().any():
         raise CorpusError("some clips have no speaker; to keep speakers apart, "
                           "each clip needs one (see the notebook own)")
-    pools = []
-    for _, group in manifest.groupby("gender", dropna=False):
-        pools.append(rng.permutation(sorted(group.actor.unique())).tolist())
+    groups = manifest.groupby("gender", dropna=False).actor if "gender" in manifest else [(None, manifest.actor)]
+    pools = [rng.permutation(sorted(actors.unique())).tolist() for _, actors in groups]
     order: list = []
     while any(pools): order += [pool.pop() for pool in pools if pool]
     return order
