@@ -90,7 +90,12 @@ class EmotionClassifier(Listener):
 # %% ../nbs/14_classifier.ipynb #later
 class Later:
     "An attribute that a later module patches into a class; the module is imported when that is asked for"
-    def __init__(self, name, module): self.name, self.module = name, module
+    def __init__(
+        self,
+        name: str,  # of the attribute
+        module: str,  # that patches it, such as `emotion_ser.onefile`
+    ):
+        self.name, self.module = name, module
 
     def __get__(self, one, owner):
         import_module(self.module)

@@ -32,8 +32,8 @@ LOOK = """async () => {
   return {broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 99)),
           violations: violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 150)}`)}
 }"""
-# one page of each kind, and the story; every page with EMOTION_SER_TESTS=all
-KINDS = ["index", "results", "changelog", "api/index", "api/store", "05a_calibrate", "16_demo", "17_strangers", "90_cli", *PARTS["The story"]]
+# one page of each kind, and the six main notebooks; every page with EMOTION_SER_TESTS=all
+KINDS = ["index", "results", "changelog", "api/index", "api/store", "05a_calibrate", "16_demo", "17_strangers", "90_cli", *PARTS["The six main notebooks"]]
 
 
 class Page(HTMLParser):
@@ -143,7 +143,7 @@ def test_a_phone_does_not_scroll_sideways(walked):
 
 def test_every_notebook_stands_in_one_part_of_the_contents(pages_read):
     assert sorted(STUDY) == sorted(path.stem for path in (ROOT / "nbs").glob("[0-9]*_*.ipynb"))
-    assert PARTS["The story"] == ["00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate"]
+    assert PARTS["The six main notebooks"] == list(pages.MAIN) == ["00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate"]
     assert all(caption in pages_read["index.html"].contents for caption in [*PARTS, "Reference"])
     assert not [name for name in PARTS["Findings"] if pages.exports(name)]
 

@@ -13,10 +13,10 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PATIENCE_S, ROOT, emotion_ser
 
-STORY = pages.STORY
+MAIN = pages.MAIN
 CHEAP = ("00_checks", "00_curate", "00d_own", "05d_refusals")
 ALL = os.environ.get("EMOTION_SER_TESTS") == "all"
-NAMES = sorted(sum(pages.parts().values(), [])) if ALL else [*STORY, *CHEAP]
+NAMES = sorted(sum(pages.parts().values(), [])) if ALL else [*MAIN, *CHEAP]
 
 
 def fresh(code, folder, cache):
@@ -45,7 +45,7 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(name, tmp_path, shared_cache
     fresh(code, here, shared_cache)
 
 
-@pytest.mark.parametrize("name", STORY)
+@pytest.mark.parametrize("name", MAIN)
 def test_a_page_begins_with_the_imports_that_it_needs(name):
     page = pages.tidy(ROOT / f"nbs/{name}.ipynb", {})
     folded = page.cells[1]
