@@ -3,6 +3,7 @@ import os
 import re
 
 from docutils import nodes
+from sphinx import addnodes
 
 project, author, copyright = "emotion_ser", "The emotion_ser authors", "2026 onwards, the emotion_ser authors"
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "https://emotion-ser.github.io/emotion_ser/")
@@ -23,6 +24,7 @@ html_static_path = ["static", "vendor/static", "../nbs/images"]
 html_extra_path = ["vendor/root"]
 html_css_files, html_js_files = ["site.css"], ["site.js"]
 html_use_index = html_domain_indices = False
+html_search_scorer = os.path.join(os.path.dirname(__file__), "scorer.js")
 html_favicon = "static/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
@@ -42,6 +44,12 @@ def leave_out_of_search(app, doctree):
         if "cell" not in cell["classes"] or "tag_export" in cell["classes"]: continue
         for part in cell.children:
             if isinstance(part, nodes.container) and "cell_input" in part["classes"]: part["classes"].append("no-search")
+
+
+def find_whole_pages(app, doctree):
+    "A word for the search that stands above the title finds the page, not a place in it"
+    for node in doctree.findall(addnodes.index):
+        if node.parent is doctree: node["entries"] = [(kind, word, "", *more) for kind, word, _, *more in node["entries"]]
 
 
 def described(doctree):
@@ -66,4 +74,5 @@ def describe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("doctree-read", leave_out_of_search)
+    app.connect("doctree-read", find_whole_pages)
     app.connect("html-page-context", describe)

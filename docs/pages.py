@@ -171,7 +171,7 @@ def parameters(obj):
             for name, p in inspect.signature(obj).parameters.items()}
 
 
-def lesson(cells, name, after, longest=8):
+def lesson(cells, name, after, longest=10):
     """The first cell after an exported one that uses a name in a few lines: its id, its code without what only fails,
     and what it printed. Raises `ValueError` if there is none"""
     place = next(place for place, cell in enumerate(cells) if cell.id == after)
@@ -473,16 +473,39 @@ def results():
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}
     others = [[f"[{file.stem}.csv]({GITHUB}/nbs/results/{file.stem}.csv)", note.get("corpus", ""), note.get("encoder", ""),
                f"`{maker(file, note)}`"] for file, note in notes.items()] + curves
-    return (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
+    text = (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
         ["table", "corpus", "encoder", "command"], others))
+    return re.sub(r"^% search: (.*)\n", lambda m: entries(m[1].split(", ")), text, flags=re.M)
+
+
+SECTION = re.compile(r"^## (.*)\n(?:% search: (.*)\n)?", re.M)  # of a page in this folder: its heading, words for the search
+
+
+def entries(words):
+    "Entries of the index, which the search knows"
+    return "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in words)
+
+
+def words_of(name, heading, more):
+    "The words that a section is found by: those of its line `% search`, and in the glossary its heading"
+    return [word for text in (heading if name == "glossary" else None, more) if text for word in text.split(", ")]
 
 
 def own_page(name, links):
-    "A page that stands in this folder, in MyST Markdown; the words of the glossary are entries of the index, which the search knows"
+    "A page that stands in this folder, in MyST Markdown"
     text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
-    if name != "glossary": return text
-    entry = lambda m: "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in m[1].split(", ")) + m[0]
-    return re.sub(r"^## (.*)$", entry, text, flags=re.M)
+    return SECTION.sub(lambda m: entries(words_of(name, *m.groups())) + f"## {m[1]}\n", text)
+
+
+def explained():
+    "notebook -> the words that the glossary and the FAQ explain with a link to it"
+    found = {}
+    for name in ("glossary", "faq"):
+        _, *parts = SECTION.split((Path(__file__).parent / f"{name}.md").read_text())
+        for heading, more, body in zip(parts[::3], parts[1::3], parts[2::3]):
+            for notebook in dict.fromkeys(re.findall(r"\]\(\.\./nbs/(\w+)\.ipynb\)", body)):
+                found.setdefault(notebook, []).extend(words_of(name, heading, more))
+    return found
 
 
 def write(folder):
@@ -495,19 +518,22 @@ def write(folder):
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
     groups = {"Start": ["install", "own", "faq", "glossary"], **groups, "Reference": ["api/index", "results", "changelog"]}
-    titles = {"faq": "FAQ <faq>", "glossary": "Glossary <glossary>"}
-    trees = [toc.format(caption, "\n".join(titles.get(name, name) for name in names)) for caption, names in groups.items()]
+    trees = [toc.format(caption, "\n".join(names)) for caption, names in groups.items()]
     home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     nbformat.write(home, folder / "index.ipynb")
     examples = {module.notebook: {cell for cell, _, _ in module.lessons.values()} for module in modules}
-    for notebook in notebooks: nbformat.write(tidy(notebook, links, examples.get(notebook.stem, ())), folder / notebook.name)
+    words = explained()
+    for notebook in notebooks:
+        page = tidy(notebook, links, examples.get(notebook.stem, ()))
+        if there := words.get(notebook.stem): page.cells.insert(0, nbformat.v4.new_markdown_cell(entries(there)))
+        nbformat.write(page, folder / notebook.name)
     for name in groups["Start"]: (folder / f"{name}.md").write_text(own_page(name, links))
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())
     by_name = {module.name: module for module in modules}
     most_used = "\n".join(by_name[home].line(name) for name, home in emotion_ser._HOME.items())
-    index = "\n\n".join(f"## emotion_ser.{m.name}\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
+    index = "\n\n".join(f"## [{m.name}]({m.name}.md)\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(
-        most_used=most_used, index=index, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:\n", "")))
+        most_used=most_used, index=index, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:", ":maxdepth: 1")))
     (folder / "results.md").write_text(results())
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
     shutil.copy(Path(__file__).parent / "static/colab.svg", folder)
