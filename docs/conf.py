@@ -52,6 +52,12 @@ def find_whole_pages(app, doctree):
         if node.parent is doctree: node["entries"] = [(kind, word, "", *more) for kind, word, _, *more in node["entries"]]
 
 
+def drop_empty_heads(app, doctree):
+    "A table of keys and values has no row of heads"
+    for head in list(doctree.findall(nodes.thead)):
+        if not head.astext().strip(): head.parent.remove(head)
+
+
 def described(doctree):
     "A page in a sentence or two: its subtitle and its first paragraph, without badges"
     section = next(doctree.findall(nodes.section), doctree)
@@ -75,4 +81,5 @@ def describe(app, pagename, templatename, context, doctree):
 def setup(app):
     app.connect("doctree-read", leave_out_of_search)
     app.connect("doctree-read", find_whole_pages)
+    app.connect("doctree-read", drop_empty_heads)
     app.connect("html-page-context", describe)

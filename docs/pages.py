@@ -1,5 +1,6 @@
 """Writes what Sphinx reads into a folder: the notebooks as a reader wants them, the API, the recorded results, the changelog."""
 import ast
+import base64
 import builtins
 import inspect
 import json
@@ -131,6 +132,7 @@ class Module:
             meaning, kind = about.docment or "", about.anno
             if hasattr(kind, "__metadata__"): kind, meaning = kind.__origin__, re.sub(r"\[/?b\]", "", kind.__metadata__[0].help or "")
             kind = "" if kind is inspect.Parameter.empty else re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(kind))
+            kind = {"NoneType": "", "function": "Callable", "builtin_function_or_method": "Callable"}.get(kind, kind)
             if name not in ("self", "cls") and (kind or meaning):
                 rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "",
                              prose(" ".join(meaning.split()), self.links)])
@@ -340,6 +342,11 @@ def tidy_table(html):
     return str(soup)
 
 
+def png_width(text):
+    "Pixels across a picture that a notebook holds"
+    return int.from_bytes(base64.b64decode(text[:32])[16:20], "big")
+
+
 def tidy(path, links, examples=()):
     """A notebook for readers: no directives; hidden cells only so far as the code of the page needs them, its imports in
     one folded cell at the top; helpers that no prose introduces, and cells that only show, folded; an anchor at each
@@ -368,6 +375,7 @@ def tidy(path, links, examples=()):
             shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}", "scale": "100%"},
                      **({"figure": {"caption": caption}} if caption else {})}
             pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            if any(png_width(output["data"]["image/png"]) > 700 for output in pictures): shown["image"]["classes"] = "wide"
             if caption and len(pictures) < len(cell.outputs):  # a caption is the picture's alone
                 cell.outputs = [output for output in cell.outputs if output not in pictures]
                 picture = nbformat.v4.new_code_cell(cell.source, outputs=pictures, metadata={"mystnb": shown, "tags": ["remove-input"]})
@@ -433,7 +441,7 @@ def system(c):
     tuned = f"top {c['finetune']} blocks fine-tuned" if c.get("finetune") else ""
     view = f"{c['pooling']} only" if c["pooling"] else ""
     front = f"front end {c['front']}" if c.get("front", "as-is") != "as-is" else ""
-    channels = f"{c['channels']} copies through other channels" if c.get("channels") else ""
+    channels = {0: "", 1: "a copy through another channel"}.get(n := c.get("channels", 0), f"{n} copies through other channels")
     return ", ".join(filter(None, [HEADS[c["head"]], front, channels, "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
 
 
@@ -533,7 +541,7 @@ def write(folder):
     most_used = "\n".join(by_name[home].line(name) for name, home in emotion_ser._HOME.items())
     index = "\n\n".join(f"## [{m.name}]({m.name}.md)\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(
-        most_used=most_used, index=index, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:", ":maxdepth: 1")))
+        most_used=most_used, index=index, toc=toc.format("", "\n".join(f"{m.name} <{m.name}>" for m in modules)).replace(":caption: \n", "").replace(":hidden:", ":maxdepth: 1")))
     (folder / "results.md").write_text(results())
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
     shutil.copy(Path(__file__).parent / "static/colab.svg", folder)

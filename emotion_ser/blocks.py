@@ -47,7 +47,7 @@ class UpperBlocks(torch.nn.Module):
     def __init__(
         self,
         encoder,  # an `Encoder`
-        n,  # how many
+        n,  # how many of its top blocks
     ):
         super().__init__()
         check_upper(encoder, n)
@@ -90,8 +90,8 @@ class TunedEncoder(FrozenEncoder):
 
     def __init__(
         self,
-        encoder: Encoder,
-        n_tuned: int,  # top blocks
+        encoder: Encoder,  # frozen, all of it
+        n_tuned: int,  # how many top blocks have weights of their own
         layers: str | int = "all",  # see `parse_layers`
         pooling: str = "mean+std",  # one of `poolings`
     ):

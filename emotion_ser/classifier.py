@@ -53,7 +53,7 @@ def check_numbers(temperature: float, threshold: float):
 @dataclass(eq=False, repr=False)
 class EmotionClassifier(Listener):
     "Names the emotion that a recording expresses, how likely it is, and whether to trust that. Raises `HeadError`"
-    head: EmotionHead | RobustHead
+    head: EmotionHead | RobustHead  # from an embedding to a logit for each label
     encoder: FrozenEncoder  # with the layers and the pooling that the head learned from
     temperature: float = 1.0  # of calibration, see `fit_temperature`
     threshold: float = THRESHOLD  # confidence below which it abstains, 0 (never) to 1

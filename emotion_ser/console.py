@@ -166,10 +166,7 @@ def quiet_option():  # a parameter of a command, as typer makes it
 # %% ../nbs/80_console.ipynb #CurrentSpellings
 class CommandGroup(TyperGroup):
     "A group of commands that can be quiet and that understands the spellings of version 0.1.0"
-    def __init__(
-        self,
-        **settings,  # of Typer's group
-    ):
+    def __init__(self, **settings):
         super().__init__(**settings)
         quiet = quiet_option()
         for command in (self, *self.commands.values()): command.params.append(quiet)

@@ -65,9 +65,9 @@ class FrozenEncoder:
 
     def __init__(
         self,
-        name: str,
-        n_layers: int,  # of blocks
-        width: int,  # of a frame
+        name: str,  # for messages and records
+        n_layers: int,  # how many blocks there are
+        width: int,  # how many numbers a frame has
         layers: str | int | Iterable[int],  # see `parse_layers`
         pooling: str,  # one of `poolings`
     ):

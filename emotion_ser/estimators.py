@@ -116,10 +116,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     "A head of this study as a scikit-learn classifier. Raises `ValueError`"
     def __init__(
         self,
-        head: str = "lda",  # or `logistic`, `mlp`
+        head: str = "lda",  # `lda`, `logistic` or `mlp`
         regularisation: float | None = None,  # shrinkage of `lda`, C of `logistic`, dropout of `mlp`; None: `DEFAULTS`
         class_weight: str | dict | None = None,  # `balanced`, or label -> weight (not of `mlp`)
-        seed: int = 0,  # of `mlp`
+        seed: int = 0,  # of what `mlp` draws
     ):
         self.head, self.regularisation = head, regularisation
         self.class_weight, self.seed = class_weight, seed

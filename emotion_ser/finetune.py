@@ -84,7 +84,7 @@ class TunedNetwork(torch.nn.Module):
     "Blocks that learn, and a head on the statistics of all layers"
     def __init__(
         self,
-        upper: UpperBlocks,
+        upper: UpperBlocks,  # that learn
         head: EmotionHead,  # on the statistics of all layers, side by side
     ):
         super().__init__()

@@ -47,7 +47,7 @@ class LayerStates(torch.nn.Module):
     "An encoder's network as one function: inputs -> [n_clips, top + 1, n_frames, width]"
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder,  # whose layers it gives
     ):
         super().__init__()
         self.model, self.encoder = encoder.model, encoder

@@ -270,7 +270,7 @@ class ShardWriter:
     def __init__(
         self,
         store: str,  # its folder, or a URL
-        encoder: FrozenEncoder,
+        encoder: FrozenEncoder,  # whose embeddings they are
         every: float = 2.0,  # s, at least, between two shards
     ):
         self.store, self.encoder, self.every = store, encoder, every
