@@ -46,10 +46,11 @@ def leave_out_of_search(app, doctree):
             if isinstance(part, nodes.container) and "cell_input" in part["classes"]: part["classes"].append("no-search")
 
 
-def find_whole_pages(app, doctree):
-    "A word for the search that stands above the title finds the page, not a place in it"
+def find_sections(app, doctree):
+    "A word for the search finds the section that it stands in, one above the title the page; so each result has its text"
     for node in doctree.findall(addnodes.index):
-        if node.parent is doctree: node["entries"] = [(kind, word, "", *more) for kind, word, _, *more in node["entries"]]
+        place = next(iter(node.parent["ids"]), "")
+        node["entries"] = [(kind, word, place if main else target, main, key) for kind, word, target, main, key in node["entries"]]
 
 
 def drop_empty_heads(app, doctree):
@@ -80,6 +81,6 @@ def describe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("doctree-read", leave_out_of_search)
-    app.connect("doctree-read", find_whole_pages)
+    app.connect("doctree-read", find_sections)
     app.connect("doctree-read", drop_empty_heads)
     app.connect("html-page-context", describe)

@@ -502,7 +502,7 @@ def words_of(name, heading, more):
 def own_page(name, links):
     "A page that stands in this folder, in MyST Markdown"
     text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
-    return SECTION.sub(lambda m: entries(words_of(name, *m.groups())) + f"## {m[1]}\n", text)
+    return SECTION.sub(lambda m: f"## {m[1]}\n\n" + entries(words_of(name, *m.groups())), text)
 
 
 def explained():

@@ -188,6 +188,7 @@ def test_the_search_finds_what_is_meant_first(words, site):
     site.page.wait_for_function("/found/.test(document.querySelector('#search-results p')?.innerText)")
     links = site.page.evaluate("[...document.querySelectorAll('#search-results ul.search > li > a')].map(a => a.getAttribute('href'))")
     first = [re.sub(r"\.html.*", "", link) for link in links[:5]]
+    site.page.wait_for_function("document.querySelectorAll('#search-results ul.search > li > p.context').length >= 5")  # a passage each
     assert first[0] == SEARCHES[words][0] and set(SEARCHES[words]) <= set(first), first
 
 
@@ -239,10 +240,9 @@ def test_every_recorded_table_is_listed_with_the_notebook_that_makes_it():
         assert row and all(f"nbs/{name}.ipynb" in row for name in made), file.stem
 
 
-@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actor-holdout_tuned")')])
-def test_figures_are_large_enough_to_read(site, name, code):
-    site.page.goto(f"{site.base}{name}.html")
-    image = site.page.locator("div.cell", has_text=code).locator("img").first
+def test_learning_curves_are_large_enough_to_read(site):
+    site.page.goto(f"{site.base}04_train.html")
+    image = site.page.locator("div.cell", has_text="plot_learning_curves(history, caption(metrics))").locator("img").first
     image.scroll_into_view_if_needed()
     assert image.is_visible() and image.bounding_box()["width"] >= 600 and image.evaluate("image => image.naturalWidth") >= 600
 
