@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from dataclasses import is_dataclass
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -408,16 +409,19 @@ def only_helpers(code): return all(getattr(node, "name", "").startswith("_") for
 
 
 def shown_widgets(nb, states):
-    "The states of the widgets that the notebook shows, and of what they are made of"
-    todo, kept = re.findall(r"'model_id': '(\w+)'", str([cell.get("outputs") for cell in nb.cells])), {}
+    "The states of the widgets that the notebook shows, and of what they are made of; their pictures are called as their cell's are"
+    todo, kept = [], {}
+    for cell in nb.cells:
+        named = re.findall(r"'model_id': '(\w+)'", str(cell.get("outputs")))
+        todo += [(name, cell.metadata["mystnb"]["image"]["alt"]) for name in named]
     while todo:
-        name = todo.pop()
+        name, alt = todo.pop()
         if name in kept: continue
         kept[name] = states[name]
-        todo += re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]["state"]))
-        for output in states[name]["state"].get("outputs", []):  # pictures in widgets have no alternative text of their own
+        todo += [(part, alt) for part in re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]["state"]))]
+        for output in states[name]["state"].get("outputs", []):
             if picture := output.get("data", {}).pop("image/png", None):
-                output["data"]["text/html"] = f'<img alt="figure" src="data:image/png;base64,{picture}">'
+                output["data"]["text/html"] = f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
     return kept
 
 

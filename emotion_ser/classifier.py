@@ -245,7 +245,8 @@ def plot_timeline(
     columns = list(rows.filter(like="p_").columns)
     middle = (rows.start + rows.end) / 2
     for i, (column, colour) in enumerate(zip(columns, sns.color_palette("colorblind", len(columns)))):
-        top.plot(middle, rows[column], color=colour, marker="osD^vP*X"[i % 8], ms=4, lw=1.2, label=column[2:])
+        marks = dict(marker="osD^vP*X"[i % 8], markevery=-(-len(rows) // 40), ms=4)  # of a long one some
+        top.plot(middle, rows[column], color=colour, lw=1.2, label=column[2:], **marks)
     top.set(ylabel="probability", ylim=(-0.02, 1.02), title=title)
     top.legend(fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
     below.fill_between(wave.time, wave.low, wave.high, color="#555555", lw=0)
