@@ -3,6 +3,7 @@ import os
 import re
 
 from docutils import nodes
+from sphinx import addnodes
 
 project, author, copyright = "emotion_ser", "The emotion_ser authors", "2026 onwards, the emotion_ser authors"
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "https://emotion-ser.github.io/emotion_ser/")
@@ -23,6 +24,7 @@ html_static_path = ["static", "vendor/static", "../nbs/images"]
 html_extra_path = ["vendor/root"]
 html_css_files, html_js_files = ["site.css"], ["site.js"]
 html_use_index = html_domain_indices = False
+html_search_scorer = os.path.join(os.path.dirname(__file__), "scorer.js")
 html_favicon = "static/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
@@ -42,6 +44,19 @@ def leave_out_of_search(app, doctree):
         if "cell" not in cell["classes"] or "tag_export" in cell["classes"]: continue
         for part in cell.children:
             if isinstance(part, nodes.container) and "cell_input" in part["classes"]: part["classes"].append("no-search")
+
+
+def find_sections(app, doctree):
+    "A word for the search finds the section that it stands in, one above the title the page; so each result has its text"
+    for node in doctree.findall(addnodes.index):
+        place = next(iter(node.parent["ids"]), "")
+        node["entries"] = [(kind, word, place if main else target, main, key) for kind, word, target, main, key in node["entries"]]
+
+
+def drop_empty_heads(app, doctree):
+    "A table of keys and values has no row of heads"
+    for head in list(doctree.findall(nodes.thead)):
+        if not head.astext().strip(): head.parent.remove(head)
 
 
 def described(doctree):
@@ -66,4 +81,6 @@ def describe(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("doctree-read", leave_out_of_search)
+    app.connect("doctree-read", find_sections)
+    app.connect("doctree-read", drop_empty_heads)
     app.connect("html-page-context", describe)

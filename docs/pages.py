@@ -1,5 +1,6 @@
 """Writes what Sphinx reads into a folder: the notebooks as a reader wants them, the API, the recorded results, the changelog."""
 import ast
+import base64
 import builtins
 import inspect
 import json
@@ -8,8 +9,10 @@ import shutil
 import sys
 import textwrap
 from dataclasses import is_dataclass
+from html import escape
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 from bs4 import BeautifulSoup
@@ -25,14 +28,14 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 LISTEN = "https://emotion-ser.github.io/emotion_ser/listen/"
 ASSIGN = ast.Assign, ast.AnnAssign
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-STORY = ("00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate")
+MAIN = ("00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate")
 PARTS = {  # caption in the table of contents -> whether a notebook belongs there, by its name and number
-    "The story": lambda name, number: name in STORY,
-    "Rooms beside it": lambda name, number: number < 6 and name not in STORY,
+    "The six main notebooks": lambda name, number: name in MAIN,
+    "More on data, encoders and heads": lambda name, number: number < 6 and name not in MAIN,
     "Study and protocols": lambda name, number: 6 <= number <= 8,
     "Findings": lambda name, number: number in (9, 10, 11, 17, 18, 21),
     "The classifier": lambda name, number: 12 <= number <= 16,
-    "Scale and shell": lambda name, number: number in (20, 80, 81, 82, 83, 84, 90),
+    "Many recordings, the command line": lambda name, number: number in (20, 80, 81, 82, 83, 84, 90),
 }
 
 
@@ -54,6 +57,7 @@ class Module:
 
     def __init__(self, notebook, links):
         self.notebook, self.name, self.links = notebook, notebook.split("_", 1)[1], links
+        self.cells = nbformat.read(ROOT / f"nbs/{notebook}.ipynb", as_version=4).cells
         self.module = import_module(f"emotion_ser.{self.name}")
         self.lines = Path(self.module.__file__).read_text().splitlines()
         nodes, self.patched = {}, {}  # class -> methods that later cells gave it
@@ -62,6 +66,8 @@ class Module:
                 self.patched.setdefault(ast.unparse(node.args.args[0].annotation).strip("'"), []).append(node)
             elif not isinstance(node, ast.AugAssign): nodes.update(dict.fromkeys(names_of(node), node))  # else it was defined before
         self.symbols = {name: nodes[name] for name in self.module.__all__}
+        self.lessons = {name: lesson(self.cells, name, self.cell(nodes[name]))
+                        for name, home in emotion_ser._HOME.items() if home == self.name}
         if self.name not in ("cli", "measure", "shell"):  # whose names are those of the functions it runs
             for name in self.symbols: links.setdefault(name, f"{{py:obj}}`{name} <emotion_ser.{self.name}.{name}>`")
 
@@ -90,6 +96,14 @@ class Module:
         return (f"[in the notebook](#{self.notebook}-{self.cell(node)}) · "
                 f"[on GitHub]({GITHUB}/emotion_ser/{self.name}.py#L{node.lineno})")
 
+    def example(self, name):
+        "Of a name that is used most: the lesson after it, what that prints, and where it stands"
+        if name not in self.lessons: return ""
+        cell, code, printed = self.lessons[name]
+        said = f"\n```text\n{printed}\n```\n" if printed else ""
+        return (f"Example, [from the notebook](#{self.notebook}-{cell}):\n\n"
+                f"```{{code-block}} python\n:class: no-search\n\n{code}\n```\n{said}")
+
     def method(self, owner, node, prefix="", *more):
         "A method or a property of a class"
         if not inspect.isroutine(inspect.getattr_static(owner, node.name)):
@@ -105,26 +119,82 @@ class Module:
             return directive("data", name, code, home)
         obj = getattr(self.module, name)
         if isinstance(node, ast.FunctionDef):
-            return directive("function", name + signature(node), *self.described(obj), home)
+            return directive("function", name + signature(node), *self.described(obj), home, self.example(name))
         methods = [m for m in [*node.body, *self.patched.get(name, [])]
                    if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
         inner = [self.method(obj, m) for m in methods if ast.get_docstring(m)]
-        made = next((signature(m, skip=1) for m in node.body if getattr(m, "name", "") == "__init__"), "")
-        return directive("exception" if issubclass(obj, Exception) else "class", name + made, *self.described(obj), home, *inner, fence="`````")
+        kind = "exception" if issubclass(obj, Exception) else "class"
+        return directive(kind, name + made_with(obj), *self.described(obj), home, self.example(name), *inner, fence="`````")
 
     def described(self, obj):
         "The docstring, and the docments as a table"
-        rows, docs = [], {}
-        if inspect.isroutine(obj) or is_dataclass(obj): docs = docments(obj, full=True, returns=not inspect.isclass(obj))
-        for name, about in docs.items():
+        rows = []
+        for name, about in (parameters(obj) if inspect.isclass(obj) else docments(obj, full=True)).items():
             meaning, kind = about.docment or "", about.anno
             if hasattr(kind, "__metadata__"): kind, meaning = kind.__origin__, re.sub(r"\[/?b\]", "", kind.__metadata__[0].help or "")
             kind = "" if kind is inspect.Parameter.empty else re.sub(r"\b(\w+\.)+(?=\w)", "", inspect.formatannotation(kind))
+            kind = {"NoneType": "", "function": "Callable", "builtin_function_or_method": "Callable"}.get(kind, kind)
             if name not in ("self", "cls") and (kind or meaning):
                 rows.append([f"`{name}`" if name != "return" else "*returns*", f"`{kind}`" if kind else "",
                              prose(" ".join(meaning.split()), self.links)])
         about = re.split(r"(?:^|\n\n)(?:Parameters|Returns)\n-+\n", inspect.getdoc(obj) or "")[0]  # the table says it
         return prose(about, self.links), table(["parameter", "type", "meaning"], rows) if rows else ""
+
+
+def fields_of(obj):
+    "Whether a class is made with its fields: a dataclass, a named tuple"
+    return is_dataclass(obj) or hasattr(obj, "_fields")
+
+
+def constructor(obj):
+    "The `__init__` of a class, if this package wrote it"
+    ours = (getattr(obj.__init__, "__module__", None) or "").startswith("emotion_ser")
+    return obj.__init__ if ours and not fields_of(obj) else None
+
+
+def made_with(obj):
+    "Names and defaults of what a class is made with"
+    if made := constructor(obj): return signature(ast.parse(textwrap.dedent(inspect.getsource(made))).body[0], skip=1)
+    if not fields_of(obj): return ""
+    short = lambda default: text if len(text := repr(default)) < 30 and "<" not in text else "..."
+    args = [f"{name}" + f"={short(p.default)}" * (p.default is not p.empty)
+            for name, p in inspect.signature(obj).parameters.items()]
+    return f"({', '.join(args)})"
+
+
+def parameters(obj):
+    "name -> type and meaning of what a class is made with; fields have their comments where they are written first"
+    if made := constructor(obj): return docments(made, full=True, returns=False)
+    if not fields_of(obj): return {}
+    comments = {}
+    for base in obj.__mro__:
+        if not base.__module__.startswith("emotion_ser"): continue
+        for name, about in re.findall(r"^    (\w+): [^#\n]*#\s+(.*)$", inspect.getsource(base), re.M):
+            comments.setdefault(name, about)
+    return {name: SimpleNamespace(anno=p.annotation, docment=comments.get(name))
+            for name, p in inspect.signature(obj).parameters.items()}
+
+
+def lesson(cells, name, after, longest=10):
+    """The first cell after an exported one that uses a name in a few lines: its id, its code without what only fails,
+    and what it printed. Raises `ValueError` if there is none"""
+    place = next(place for place, cell in enumerate(cells) if cell.id == after)
+    for cell in cells[place + 1:]:
+        marks, code = marks_of(cell)
+        if cell.cell_type != "code" or {"hide", "export", "exporti"} & set(marks): continue
+        kept = [node for node in statements(code) if "test_fail" not in reads(node)]
+        wanted = sorted({line for node in kept for line in range(node.lineno - 1, node.end_lineno)})
+        if name not in set().union(*map(reads, kept)) or len(wanted) > longest: continue
+        lines = code.splitlines()
+        return cell.id, "\n".join(lines[line] for line in wanted), printed(cell)
+    raise ValueError(f"{name}: no lesson of {longest} lines or fewer uses it")
+
+
+def printed(cell, longest=8):
+    "What a cell printed or showed, if that is text in a few lines"
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    lines = "\n".join(text.rstrip() for text in texts if not text.startswith("<")).splitlines()
+    return "\n".join(lines) if len(lines) <= longest and not any(line.rstrip().endswith("\\") for line in lines) else ""
 
 
 def names_of(node):
@@ -274,9 +344,15 @@ def tidy_table(html):
     return str(soup)
 
 
-def tidy(path, links):
-    """A notebook for readers: no directives; hidden cells only so far as the code of the page needs them, its imports in one folded cell at the top; helpers that no prose introduces,
-    and cells that only show, folded; an anchor at each exported cell, captions, names linked"""
+def png_width(text):
+    "Pixels across a picture that a notebook holds"
+    return int.from_bytes(base64.b64decode(text[:32])[16:20], "big")
+
+
+def tidy(path, links, examples=()):
+    """A notebook for readers: no directives; hidden cells only so far as the code of the page needs them, its imports in
+    one folded cell at the top; helpers that no prose introduces, and cells that only show, folded; an anchor at each
+    exported cell and at those that are examples, captions, names linked, pictures that open in full size"""
     nb, cells, section = nbformat.read(path, as_version=4), [], ""
     top, there = hidden_lines(nb.cells)
     for place, cell in enumerate(nb.cells):
@@ -295,11 +371,13 @@ def tidy(path, links):
                 cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
                 cell.metadata.setdefault("tags", []).extend(["export"] if introduced or not only_helpers(cell.source) else ["export", "hide-input"])
             elif only_shows(cell, cell.source): cell.metadata.setdefault("tags", []).append("hide-input")
+            if cell.id in examples: cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
             if {"slow", "cuda", "net", "eval"} & set(marks): cell.metadata.setdefault("tags", []).append("on-demand")
             caption = marks.get("fig-cap", "").strip("\"'")
-            shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"},
+            shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}", "scale": "100%"},
                      **({"figure": {"caption": caption}} if caption else {})}
             pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            if any(png_width(output["data"]["image/png"]) > 700 for output in pictures): shown["image"]["classes"] = "wide"
             if caption and len(pictures) < len(cell.outputs):  # a caption is the picture's alone
                 cell.outputs = [output for output in cell.outputs if output not in pictures]
                 picture = nbformat.v4.new_code_cell(cell.source, outputs=pictures, metadata={"mystnb": shown, "tags": ["remove-input"]})
@@ -332,16 +410,19 @@ def only_helpers(code): return all(getattr(node, "name", "").startswith("_") for
 
 
 def shown_widgets(nb, states):
-    "The states of the widgets that the notebook shows, and of what they are made of"
-    todo, kept = re.findall(r"'model_id': '(\w+)'", str([cell.get("outputs") for cell in nb.cells])), {}
+    "The states of the widgets that the notebook shows, and of what they are made of; their pictures are called as their cell's are"
+    todo, kept = [], {}
+    for cell in nb.cells:
+        named = re.findall(r"'model_id': '(\w+)'", str(cell.get("outputs")))
+        todo += [(name, cell.metadata["mystnb"]["image"]["alt"]) for name in named]
     while todo:
-        name = todo.pop()
+        name, alt = todo.pop()
         if name in kept: continue
         kept[name] = states[name]
-        todo += re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]["state"]))
-        for output in states[name]["state"].get("outputs", []):  # pictures in widgets have no alternative text of their own
+        todo += [(part, alt) for part in re.findall(r"IPY_MODEL_(\w+)", json.dumps(states[name]["state"]))]
+        for output in states[name]["state"].get("outputs", []):
             if picture := output.get("data", {}).pop("image/png", None):
-                output["data"]["text/html"] = f'<img alt="figure" src="data:image/png;base64,{picture}">'
+                output["data"]["text/html"] = f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
     return kept
 
 
@@ -365,7 +446,7 @@ def system(c):
     tuned = f"top {c['finetune']} blocks fine-tuned" if c.get("finetune") else ""
     view = f"{c['pooling']} only" if c["pooling"] else ""
     front = f"front end {c['front']}" if c.get("front", "as-is") != "as-is" else ""
-    channels = f"{c['channels']} copies through other channels" if c.get("channels") else ""
+    channels = {0: "", 1: "a copy through another channel"}.get(n := c.get("channels", 0), f"{n} copies through other channels")
     return ", ".join(filter(None, [HEADS[c["head"]], front, channels, "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
 
 
@@ -405,16 +486,39 @@ def results():
     notes = {file: json.loads(file.read_text()) for file in sorted((ROOT / "nbs/results").glob("*.json"))}
     others = [[f"[{file.stem}.csv]({GITHUB}/nbs/results/{file.stem}.csv)", note.get("corpus", ""), note.get("encoder", ""),
                f"`{maker(file, note)}`"] for file, note in notes.items()] + curves
-    return (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
+    text = (Path(__file__).parent / "results.md").read_text().format(runs=table(head, rows), others=table(
         ["table", "corpus", "encoder", "command"], others))
+    return re.sub(r"^% search: (.*)\n", lambda m: entries(m[1].split(", ")), text, flags=re.M)
+
+
+SECTION = re.compile(r"^## (.*)\n(?:% search: (.*)\n)?", re.M)  # of a page in this folder: its heading, words for the search
+
+
+def entries(words):
+    "Entries of the index, which the search knows"
+    return "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in words)
+
+
+def words_of(name, heading, more):
+    "The words that a section is found by: those of its line `% search`, and in the glossary its heading"
+    return [word for text in (heading if name == "glossary" else None, more) if text for word in text.split(", ")]
 
 
 def own_page(name, links):
-    "A page that stands in this folder, in MyST Markdown; the words of the glossary are entries of the index, which the search knows"
+    "A page that stands in this folder, in MyST Markdown"
     text = prose((Path(__file__).parent / f"{name}.md").read_text(), links)
-    if name != "glossary": return text
-    entry = lambda m: "".join(f"```{{index}} ! single: {word}\n```\n\n" for word in m[1].split(", ")) + m[0]
-    return re.sub(r"^## (.*)$", entry, text, flags=re.M)
+    return SECTION.sub(lambda m: f"## {m[1]}\n\n" + entries(words_of(name, *m.groups())), text)
+
+
+def explained():
+    "notebook -> the words that the glossary and the FAQ explain with a link to it"
+    found = {}
+    for name in ("glossary", "faq"):
+        _, *parts = SECTION.split((Path(__file__).parent / f"{name}.md").read_text())
+        for heading, more, body in zip(parts[::3], parts[1::3], parts[2::3]):
+            for notebook in dict.fromkeys(re.findall(r"\]\(\.\./nbs/(\w+)\.ipynb\)", body)):
+                found.setdefault(notebook, []).extend(words_of(name, heading, more))
+    return found
 
 
 def write(folder):
@@ -427,18 +531,22 @@ def write(folder):
     home = tidy(ROOT / "nbs/index.ipynb", links)
     toc = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```"
     groups = {"Start": ["install", "own", "faq", "glossary"], **groups, "Reference": ["api/index", "results", "changelog"]}
-    titles = {"faq": "FAQ <faq>", "glossary": "Glossary <glossary>"}
-    trees = [toc.format(caption, "\n".join(titles.get(name, name) for name in names)) for caption, names in groups.items()]
+    trees = [toc.format(caption, "\n".join(names)) for caption, names in groups.items()]
     home.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(trees)))
     nbformat.write(home, folder / "index.ipynb")
-    for notebook in notebooks: nbformat.write(tidy(notebook, links), folder / notebook.name)
+    examples = {module.notebook: {cell for cell, _, _ in module.lessons.values()} for module in modules}
+    words = explained()
+    for notebook in notebooks:
+        page = tidy(notebook, links, examples.get(notebook.stem, ()))
+        if there := words.get(notebook.stem): page.cells.insert(0, nbformat.v4.new_markdown_cell(entries(there)))
+        nbformat.write(page, folder / notebook.name)
     for name in groups["Start"]: (folder / f"{name}.md").write_text(own_page(name, links))
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())
     by_name = {module.name: module for module in modules}
     most_used = "\n".join(by_name[home].line(name) for name, home in emotion_ser._HOME.items())
-    index = "\n\n".join(f"## emotion_ser.{m.name}\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
+    index = "\n\n".join(f"## [{m.name}]({m.name}.md)\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(
-        most_used=most_used, index=index, toc=toc.format("", "\n".join(m.name for m in modules)).replace(":caption: \n", "").replace(":hidden:\n", "")))
+        most_used=most_used, index=index, toc=toc.format("", "\n".join(f"{m.name} <{m.name}>" for m in modules)).replace(":caption: \n", "").replace(":hidden:", ":maxdepth: 1")))
     (folder / "results.md").write_text(results())
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
     shutil.copy(Path(__file__).parent / "static/colab.svg", folder)

@@ -192,7 +192,11 @@ class AcousticEncoder(FrozenEncoder):
     "MFCCs, chroma etc.: 124 features every 10 ms, pooled over the speech. No download"
     statistics, poolings = FUNCTIONALS, ("mean", "mean+std", "functionals")
 
-    def __init__(self, layers="last", pooling="mean+std"):
+    def __init__(
+        self,
+        layers: str | int = "last",  # there is one, 0
+        pooling: str = "mean+std",  # 248 numbers; `mean`: 124, `functionals`: 1116
+    ):
         super().__init__("acoustic", 0, 124, layers, pooling)
         self.fingerprint = dict(encoder="acoustic", version=2)
 

@@ -44,7 +44,11 @@ def check_upper(
 # %% ../nbs/04a_blocks.ipynb #upperblocks
 class UpperBlocks(torch.nn.Module):
     "Copies of the top blocks of a network, which may learn. Raises `EncoderError`"
-    def __init__(self, encoder, n):
+    def __init__(
+        self,
+        encoder,  # an `Encoder`
+        n,  # how many of its top blocks
+    ):
         super().__init__()
         check_upper(encoder, n)
         self.blocks = copy.deepcopy(encoder.transformer.layers[-n:])
@@ -84,7 +88,13 @@ class TunedEncoder(FrozenEncoder):
     speech_states: Callable
     above: Callable
 
-    def __init__(self, encoder, n_tuned, layers="all", pooling="mean+std"):
+    def __init__(
+        self,
+        encoder: Encoder,  # frozen, all of it
+        n_tuned: int,  # how many top blocks have weights of their own
+        layers: str | int = "all",  # see `parse_layers`
+        pooling: str = "mean+std",  # one of `poolings`
+    ):
         self.upper = UpperBlocks(encoder, n_tuned).eval().requires_grad_(False)
         super().__init__(encoder.name, encoder.n_layers, encoder.width, layers, pooling)
         self.n_tuned, self.revision, self.device = n_tuned, encoder.revision, encoder.device

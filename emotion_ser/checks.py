@@ -203,7 +203,12 @@ def mp3_promised(
 # %% ../nbs/00_checks.ipynb #withhead
 class WithHead(io.RawIOBase):
     "An open file whose first bytes are taken to be others"
-    def __init__(self, file, head: bytes, instead_of: int):
+    def __init__(
+        self,
+        file,  # open, binary, seekable
+        head: bytes,  # what is read at its beginning
+        instead_of: int,  # so many bytes of the file
+    ):
         self.file, self.head, self.at = file, head, 0
         self.shift = len(head) - instead_of
         self.size = file.seek(0, os.SEEK_END) + self.shift

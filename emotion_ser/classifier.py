@@ -53,7 +53,7 @@ def check_numbers(temperature: float, threshold: float):
 @dataclass(eq=False, repr=False)
 class EmotionClassifier(Listener):
     "Names the emotion that a recording expresses, how likely it is, and whether to trust that. Raises `HeadError`"
-    head: EmotionHead | RobustHead
+    head: EmotionHead | RobustHead  # from an embedding to a logit for each label
     encoder: FrozenEncoder  # with the layers and the pooling that the head learned from
     temperature: float = 1.0  # of calibration, see `fit_temperature`
     threshold: float = THRESHOLD  # confidence below which it abstains, 0 (never) to 1
@@ -90,7 +90,12 @@ class EmotionClassifier(Listener):
 # %% ../nbs/14_classifier.ipynb #later
 class Later:
     "An attribute that a later module patches into a class; the module is imported when that is asked for"
-    def __init__(self, name, module): self.name, self.module = name, module
+    def __init__(
+        self,
+        name: str,  # of the attribute
+        module: str,  # that patches it, such as `emotion_ser.onefile`
+    ):
+        self.name, self.module = name, module
 
     def __get__(self, one, owner):
         import_module(self.module)
@@ -240,7 +245,8 @@ def plot_timeline(
     columns = list(rows.filter(like="p_").columns)
     middle = (rows.start + rows.end) / 2
     for i, (column, colour) in enumerate(zip(columns, sns.color_palette("colorblind", len(columns)))):
-        top.plot(middle, rows[column], color=colour, marker="osD^vP*X"[i % 8], ms=4, lw=1.2, label=column[2:])
+        marks = dict(marker="osD^vP*X"[i % 8], markevery=-(-len(rows) // 40), ms=4)  # of a long one some
+        top.plot(middle, rows[column], color=colour, lw=1.2, label=column[2:], **marks)
     top.set(ylabel="probability", ylim=(-0.02, 1.02), title=title)
     top.legend(fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
     below.fill_between(wave.time, wave.low, wave.high, color="#555555", lw=0)

@@ -23,7 +23,11 @@ from .core import MARKER, printable, read_marker, report_list
 # %% ../nbs/00_corpus.ipynb #CorpusError
 class CorpusError(ValueError):
     "A corpus that cannot be used, with the reason and the way out"
-    def __init__(self, reason: str): super().__init__(printable(reason))
+    def __init__(
+        self,
+        reason: str,  # a sentence; what cannot be printed in it is escaped
+    ):
+        super().__init__(printable(reason))
 
 # %% ../nbs/00_corpus.ipynb #printed
 def printed(

@@ -155,7 +155,7 @@ def drawing(
 ) -> str:  # HTML
     "The waveform, or for long recordings the timeline"
     def wave(): return envelope(Upload(sound))
-    if rows is None: return picture(lambda: plot_envelope(wave(), seconds), "the waveform")
+    if rows is None: return picture(lambda: plot_envelope(wave(), seconds), f"waveform of {seconds:.1f} s")
     return picture(lambda: plot_timeline(rows, wave()), "probabilities over time, and the waveform")
 
 # %% ../nbs/16_demo.ipynb #played

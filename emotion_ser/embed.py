@@ -63,7 +63,14 @@ class FrozenEncoder:
     hear: Callable  # this and the next below
     set_front: Callable
 
-    def __init__(self, name, n_layers, width, layers, pooling):
+    def __init__(
+        self,
+        name: str,  # for messages and records
+        n_layers: int,  # how many blocks there are
+        width: int,  # how many numbers a frame has
+        layers: str | int | Iterable[int],  # see `parse_layers`
+        pooling: str,  # one of `poolings`
+    ):
         if pooling not in self.poolings:
             raise EncoderError(f"no pooling {pooling!r} with {name}; "
                                f"there are {', '.join(self.poolings)}")
@@ -127,8 +134,17 @@ class Encoder(FrozenNetwork, FrozenEncoder):
     hidden_states: Callable
     pieces: Callable
 
-    def __init__(self, model, extractor, name, revision=None, layers="last", pooling="mean",
-                 dtype="float32", device=None):
+    def __init__(
+        self,
+        model,  # of transformers, with its weights
+        extractor,  # its feature extractor
+        name: str,  # for messages and records
+        revision: str | None = None,  # commit on the hub
+        layers: str | int | Iterable[int] = "last",  # see `parse_layers`
+        pooling: str = "mean",  # one of `poolings`
+        dtype: str = "float32",  # that it computes in; or `float16`, `bfloat16`
+        device: str | None = None,  # `cpu`, `cuda`, ...; None: CUDA if there is one
+    ):
         self.kind, self.extractor, self.revision = model.config.model_type, extractor, revision
         if self.kind not in self.kinds:
             raise EncoderError(f"{name}: a {self.kind} model, where one of {', '.join(self.kinds)} is needed")

@@ -41,8 +41,15 @@ from .protocols import Evaluation, pooled_predictions, predict_splits, summarise
 # %% ../nbs/08b_estimators.ipynb #EmotionEmbedder
 class EmotionEmbedder(TransformerMixin, BaseEstimator):
     "A frozen encoder as a scikit-learn transformer: recordings in, vectors out. Raises `EncoderError`, `AudioError`"
-    def __init__(self, encoder="acoustic", layers="last", pooling="mean+std", front="as-is", device=None):
-        self.encoder, self.layers, self.pooling = encoder, layers, pooling  # see `load_encoder`
+    def __init__(
+        self,
+        encoder: str = "acoustic",  # a name that `load_encoder` knows
+        layers: str = "last",  # see `parse_layers`
+        pooling: str = "mean+std",  # one of the encoder's `poolings`
+        front: str = "as-is",  # what comes before it, one of `FRONTS`
+        device: str | None = None,  # `cpu`, `cuda`, ...; None: CUDA if there is one
+    ):
+        self.encoder, self.layers, self.pooling = encoder, layers, pooling
         self.front, self.device = front, device
 
     def fit(self, X=None, y=None):
@@ -108,9 +115,15 @@ def fit_estimator(
 # %% ../nbs/08b_estimators.ipynb #HeadClassifier
 class HeadClassifier(ClassifierMixin, BaseEstimator):
     "A head of this study as a scikit-learn classifier. Raises `ValueError`"
-    def __init__(self, head="lda", regularisation=None, class_weight=None, seed=0):
-        self.head, self.regularisation = head, regularisation  # `lda` (shrinkage), `logistic` (C) or `mlp` (dropout)
-        self.class_weight, self.seed = class_weight, seed  # None, `balanced` or label -> weight (not of `mlp`)
+    def __init__(
+        self,
+        head: str = "lda",  # `lda`, `logistic` or `mlp`
+        regularisation: float | None = None,  # shrinkage (`lda`), C (`logistic`) or dropout (`mlp`); None: `DEFAULTS`
+        class_weight: str | dict | None = None,  # `balanced`, or label -> weight (not of `mlp`)
+        seed: int = 0,  # of what `mlp` draws
+    ):
+        self.head, self.regularisation = head, regularisation
+        self.class_weight, self.seed = class_weight, seed
 
     def fit(self, X, y):
         "Learn from [n, size] numbers and [n] labels"

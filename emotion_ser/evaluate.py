@@ -10,6 +10,7 @@ __all__ = ['METRICS', 'FEW_GROUPS', 'score', 'per_class', 'confusion_metrics', '
 
 # %% ../nbs/05_evaluate.ipynb #imports-evaluate
 from itertools import combinations
+from textwrap import fill
 import numpy as np
 import pandas as pd
 from .data import to_targets
@@ -234,20 +235,22 @@ def plot_confusion(
     prediction: np.ndarray | None = None,  # [n] labels
     title: str = "",  # corpus, encoder, protocol, seed
 ):  # the figure
-    "The confusion matrix: share of each row in colour, counts below"
+    "The confusion matrix: share of each row in colour and percent, counts below, in type that a phone can show"
     import matplotlib.pyplot as plt
     import seaborn as sns
     if prediction is not None: counts = confusion(counts, prediction)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     texts = (100 * share).map("{:.0f}%".format) + counts.map("\n({})".format)
-    size = 2.6 + 0.62 * len(counts)
-    fig, ax = plt.subplots(figsize=(size + 0.6, size - 0.6), layout="constrained")
+    size = max(3.2, 0.5 * len(counts))  # of the matrix, in inches
+    fig, ax = plt.subplots(figsize=(size + 1.2, size + 1.4), layout="constrained")
     sns.heatmap(
         share, annot=texts.where(counts > 0, ""), fmt="", ax=ax,
-        cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=8),
-        cbar_kws=dict(label="share of the row"))
-    ax.set_title(title, fontsize=9)
+        cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=12), cbar=False)
+    lines = [fill(line, int(13 * size)) for line in title.splitlines()]
+    ax.set_title("\n".join(lines), fontsize=11)
+    ax.tick_params(labelsize=12, length=0)
     ax.tick_params(axis="y", rotation=0)
+    if len(counts) > 3: plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     return fig
 
 # %% ../nbs/05_evaluate.ipynb #confused_pairs

@@ -22,7 +22,10 @@ THRESHOLD = 0.5  # of calibrated probability: below it a classifier abstains
 # %% ../nbs/12a_figures.ipynb #Measured
 class Measured:
     "A finished evaluation, whose figures a card may cite. Raises `ValueError` for a folder that is none"
-    def __init__(self, folder):
+    def __init__(
+        self,
+        folder: str | Path,  # that `emotion_ser evaluate` wrote
+    ):
         self.folder = folder
         try:
             self.metrics = read_run(folder)

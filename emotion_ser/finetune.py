@@ -82,7 +82,11 @@ def masked_mean_std(
 # %% ../nbs/04b_finetune.ipynb #tunednetwork
 class TunedNetwork(torch.nn.Module):
     "Blocks that learn, and a head on the statistics of all layers"
-    def __init__(self, upper: UpperBlocks, head: EmotionHead):
+    def __init__(
+        self,
+        upper: UpperBlocks,  # that learn
+        head: EmotionHead,  # on the statistics of all layers, side by side
+    ):
         super().__init__()
         self.upper, self.head = upper, head
 

@@ -66,7 +66,10 @@ class OneFile(Listener):
     "A classifier in one file, asked through ONNX Runtime. Raises `ValueError`"
     ask: ClassVar[Callable]  # [n_samples] -> all that the file answers
 
-    def __init__(self, path: str | Path):
+    def __init__(
+        self,
+        path: str | Path,  # of a file that `export_classifier` wrote
+    ):
         self.session = open_session(path)
         self.notes: dict[str, Any] = read_notes(self.session, path)
         self.labels, self.threshold = self.notes["labels"], self.notes["threshold"]

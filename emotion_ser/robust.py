@@ -195,7 +195,13 @@ class RobustHead(nn.Module):
     predict_proba: ClassVar[Callable] = EmotionHead.predict_proba
     at_source: ClassVar[Callable]
 
-    def __init__(self, n_inputs, labels, hidden, robust: dict):
+    def __init__(
+        self,
+        n_inputs: int,  # size of an embedding
+        labels: list[str],  # what the outputs mean, in order
+        hidden: int,  # width of the hidden layer
+        robust: dict,  # fields of `RobustRecipe`
+    ):
         super().__init__()
         self.labels, n = list(labels), len(labels)
         self.recipe = RobustRecipe(**robust)

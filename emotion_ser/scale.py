@@ -45,7 +45,10 @@ def onnx_session(
 # %% ../nbs/20_scale.ipynb #export_onnx
 class LayerStates(torch.nn.Module):
     "An encoder's network as one function: inputs -> [n_clips, top + 1, n_frames, width]"
-    def __init__(self, encoder):
+    def __init__(
+        self,
+        encoder: Encoder,  # whose layers it gives
+    ):
         super().__init__()
         self.model, self.encoder = encoder.model, encoder
 
@@ -126,7 +129,11 @@ class OnnxEncoder(FrozenEncoder):
     "An encoder whose network runs in ONNX Runtime, on a CPU. Raises `EncoderError`"
     statistics, poolings = Encoder.statistics, Encoder.poolings
 
-    def __init__(self, encoder: Encoder, int8: bool = False):
+    def __init__(
+        self,
+        encoder: Encoder,  # float32 on a CPU
+        int8: bool = False,  # its matrix products in 8-bit integers
+    ):
         check_onnx()
         e, runtime = encoder, "onnx-int8" if int8 else "onnx"
         dtype, device = e.fingerprint["dtype"], e.device.type
@@ -174,7 +181,11 @@ def in_runtime(
 # %% ../nbs/20_scale.ipynb #ray-worker
 class RayWorker:
     "Holds an encoder; embeds batches of clips and puts them into the store"
-    def __init__(self, job: EmbeddingJob): self.job = replace(job, on_error="skip")
+    def __init__(
+        self,
+        job: EmbeddingJob,  # without its clips
+    ):
+        self.job = replace(job, on_error="skip")
 
     def __call__(self, batch):
         "Columns path, content, start, end -> content, reason (empty: embedded), broken (the store is)"

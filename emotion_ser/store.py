@@ -267,9 +267,15 @@ SHARD_BYTES = 8 * 2**20  # bytes: what a shard holds at most
 
 class ShardWriter:
     "Collects embeddings and writes a shard now and then, and at the end of a `with` statement"
-    def __init__(self, store, encoder, every=2.0):
+    def __init__(
+        self,
+        store: str,  # its folder, or a URL
+        encoder: FrozenEncoder,  # whose embeddings they are
+        every: float = 2.0,  # s, at least, between two shards
+    ):
         self.store, self.encoder, self.every = store, encoder, every
-        self.fresh, self.size = {}, 0
+        self.fresh: dict[str, tuple] = {}  # content -> path and statistics
+        self.size = 0  # bytes
         self.started = self.written = time.monotonic()
 
     def add(self, clip, stats):

@@ -207,13 +207,13 @@ def plot_matrix(
     there = counts.loc[row["labels"], [c for c in labels if counts[c].any() or c in row["labels"]]]
     share = there.div(there.sum(axis=1).clip(lower=1), axis=0)
     texts = (100 * share).map("{:.0f}".format).where(there > 0, "")
-    look: dict = dict(cmap="Blues", vmin=0, vmax=1, cbar=False, annot_kws=dict(size=8))
+    look: dict = dict(cmap="Blues", vmin=0, vmax=1, cbar=False, annot_kws=dict(size=11))
     sns.heatmap(share, annot=texts, fmt="", ax=ax, **look)
     sizes = [f"{label} ({n})" for label, n in there.sum(axis=1).items()]
-    ax.set_yticklabels(sizes, rotation=0, fontsize=8)
-    ax.tick_params(axis="x", labelsize=8, rotation=45)
+    ax.set_yticklabels(sizes, rotation=0, fontsize=10)
+    ax.tick_params(axis="x", labelsize=10, rotation=45)
     name = f"{row['corpus']}: UAR {100 * row['uar']:.1f}"
-    ax.set_title(f"{name} ({interval_text(*row['interval'])})", fontsize=9)
+    ax.set_title(f"{name} ({interval_text(*row['interval'])})", fontsize=10)
 
 # %% ../nbs/07b_unseen.ipynb #plot-unseen
 def plot_unseen(
@@ -225,14 +225,14 @@ def plot_unseen(
     import matplotlib.pyplot as plt
     rows = report["corpora"]
     wide = min(len(rows), 3)
-    high, size = -(-len(rows) // wide), 1.5 + 0.34 * len(labels)
+    high, size = -(-len(rows) // wide), 1.6 + 0.36 * len(labels)
     inches = wide * size + 0.6, high * size + 0.3
     fig, axes = plt.subplots(high, wide, figsize=inches, layout="constrained", squeeze=False)
     for ax in axes.flat[len(rows):]: ax.set_axis_off()
     for ax, row in zip(axes.flat, rows): plot_matrix(row, labels, ax)
-    fig.supxlabel("prediction (share of the row in per cent)", fontsize=9)
-    fig.supylabel("truth (clips)", fontsize=9)
-    fig.suptitle(title, fontsize=10)
+    fig.supxlabel("prediction (share of the row in per cent)", fontsize=10)
+    fig.supylabel("truth (clips)", fontsize=10)
+    fig.suptitle(title, fontsize=11)
     return fig
 
 # %% ../nbs/07b_unseen.ipynb #plot-transfer
@@ -248,11 +248,11 @@ def plot_transfer(
     rows["text"] = [f"{100 * u:.1f}\n{interval_text(*i)}" for u, i in zip(rows.uar, rows.interval)]
     pairs: dict = dict(index="learned_from", columns="corpus")
     uar, text = (rows.pivot(values=what, **pairs).loc[names, names] for what in ("uar", "text"))
-    size = 2 + 1.1 * len(names)
+    size = 2 + 1.2 * len(names)
     fig, ax = plt.subplots(figsize=(size + 0.8, 0.75 * size), layout="constrained")
-    look: dict = dict(cmap="Blues", vmin=0, vmax=100, annot_kws=dict(size=8))
+    look: dict = dict(cmap="Blues", vmin=0, vmax=100, annot_kws=dict(size=11))
     sns.heatmap(100 * uar, annot=text.fillna(""), fmt="", ax=ax, cbar_kws=dict(label="UAR (%)"), **look)
     ax.set(xlabel="tested on", ylabel="learned from")
-    ax.set_title(title, fontsize=9)
+    ax.set_title(title, fontsize=11)
     ax.tick_params(axis="y", rotation=0)
     return fig

@@ -12,11 +12,15 @@ from importlib import import_module
 from types import SimpleNamespace
 from urllib.parse import unquote
 
+import numpy as np
 import pages
 import pytest
+from bs4 import BeautifulSoup
 from conftest import PATIENCE_S, ROOT, THOROUGH, offline, run
 
+from emotion_ser import _HOME
 from emotion_ser.core import read_run
+from emotion_ser.evaluate import plot_confusion
 
 pytest.importorskip("sphinx_book_theme", minversion="1.4", reason="the extra `docs` is not installed, or for a Python before 3.11")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -32,8 +36,8 @@ LOOK = """async () => {
   return {broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 99)),
           violations: violations.map(v => `${v.id}: ${v.nodes[0].html.slice(0, 150)}`)}
 }"""
-# one page of each kind, and the story; every page with EMOTION_SER_TESTS=all
-KINDS = ["index", "results", "changelog", "api/index", "api/store", "05a_calibrate", "16_demo", "17_strangers", "90_cli", *PARTS["The story"]]
+# one page of each kind, and the six main notebooks; every page with EMOTION_SER_TESTS=all
+KINDS = ["index", "results", "changelog", "api/index", "api/store", "05a_calibrate", "16_demo", "17_strangers", "90_cli", *PARTS["The six main notebooks"]]
 
 
 class Page(HTMLParser):
@@ -143,7 +147,7 @@ def test_a_phone_does_not_scroll_sideways(walked):
 
 def test_every_notebook_stands_in_one_part_of_the_contents(pages_read):
     assert sorted(STUDY) == sorted(path.stem for path in (ROOT / "nbs").glob("[0-9]*_*.ipynb"))
-    assert PARTS["The story"] == ["00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate"]
+    assert PARTS["The six main notebooks"] == list(pages.MAIN) == ["00_data", "01_preprocess", "02_embed", "03_head", "04_train", "05_evaluate"]
     assert all(caption in pages_read["index.html"].contents for caption in [*PARTS, "Reference"])
     assert not [name for name in PARTS["Findings"] if pages.exports(name)]
 
@@ -160,6 +164,61 @@ def test_every_public_symbol_is_described(pages_read):
     for module in (name.split("_", 1)[1] for name in STUDY if pages.exports(name)):
         public = {f"emotion_ser.{module}.{name}" for name in import_module(f"emotion_ser.{module}").__all__}
         assert public <= pages_read[f"api/{module}.html"].ids
+
+
+def test_each_name_used_most_has_an_example_that_leads_to_its_notebook(html):
+    for name, module in _HOME.items():
+        soup = BeautifulSoup((html / f"api/{module}.html").read_text(), "html.parser")
+        entry = soup.find(id=f"emotion_ser.{module}.{name}").find_next_sibling("dd")
+        example = next(p for p in entry.find_all("p") if p.get_text().startswith("Example, "))
+        assert re.fullmatch(r"\.\./\w+\.html#[\w-]+", example.a["href"]), name
+        assert name in example.find_next("pre").get_text()
+
+
+# what a reader types -> what must be among the first five, the definition or the answer first of these
+SEARCHES = {"UAR": ["glossary", "05_evaluate", "results"], "confusion matrix": ["glossary", "05_evaluate", "09_results"],
+            "fine-tune": ["glossary", "04b_finetune", "11_finetuning"], "class weights": ["glossary", "04_train"],
+            "microphone": ["12_windows", "faq"], "licence": ["12b_licences", "faq"],
+            "macro F1": ["glossary", "05_evaluate", "09_results"], "unseen speaker": ["glossary", "00b_splits", "results"]}
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_the_search_finds_what_is_meant_first(words, site):
+    site.page.goto(f"{site.base}search.html?q={words.replace(' ', '+')}", wait_until="load")
+    site.page.wait_for_function("/found/.test(document.querySelector('#search-results p')?.innerText)")
+    links = site.page.evaluate("[...document.querySelectorAll('#search-results ul.search > li > a')].map(a => a.getAttribute('href'))")
+    first = [re.sub(r"\.html.*", "", link) for link in links[:5]]
+    site.page.wait_for_function("document.querySelectorAll('#search-results ul.search > li > p.context').length >= 5")  # a passage each
+    assert first[0] == SEARCHES[words][0] and set(SEARCHES[words]) <= set(first), first
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    "A confusion matrix of eight emotions as it is drawn today: width and height in inches, and the size of its numbers in points"
+    from emotion_ser.data import EMOTIONS
+    fig = plot_confusion(np.array(EMOTIONS), np.array(EMOTIONS), "RAVDESS, whisper-base, layers all, mean+std")
+    return *fig.get_size_inches(), min(text.get_fontsize() for text in fig.axes[0].texts)
+
+
+@pytest.mark.parametrize("name", ["index", "05_evaluate", "06_study", "09_results"])
+def test_a_confusion_matrix_can_be_read_on_a_phone(name, site, drawn):
+    site.page.set_viewport_size(dict(width=390, height=844))
+    site.page.goto(f"{site.base}{name}.html", wait_until="load")
+    sizes = site.page.evaluate("""[...document.querySelectorAll('.bd-article img[alt^="Confusion matrix"]:not([alt*="random answers"])')]
+        .map(image => [image.clientWidth, image.clientHeight, image.naturalWidth, image.naturalHeight])""")
+    site.page.set_viewport_size(dict(width=1400, height=1000))
+    wide, high, points = drawn
+    assert sizes
+    for width, height, of_width, of_height in sizes:
+        assert abs(of_width / of_height - wide / high) < 0.02, "not as it is drawn today"
+        assert abs(width / height - of_width / of_height) < 0.02, "out of shape"
+        assert points / 72 * width / wide >= 11
+
+
+def test_a_picture_of_a_notebook_opens_in_full_size(html):
+    soup = BeautifulSoup((html / "05_evaluate.html").read_text(), "html.parser")
+    pictures = soup.select(".cell_output img[src$='.png']")
+    assert len(pictures) >= 3 and all(picture.parent.name == "a" and picture.parent["href"] == picture["src"] for picture in pictures)
 
 
 def test_every_recorded_run_has_its_row_in_words_of_today(pages_read):
@@ -181,10 +240,9 @@ def test_every_recorded_table_is_listed_with_the_notebook_that_makes_it():
         assert row and all(f"nbs/{name}.ipynb" in row for name in made), file.stem
 
 
-@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actor-holdout_tuned")')])
-def test_figures_are_large_enough_to_read(site, name, code):
-    site.page.goto(f"{site.base}{name}.html")
-    image = site.page.locator("div.cell", has_text=code).locator("img").first
+def test_learning_curves_are_large_enough_to_read(site):
+    site.page.goto(f"{site.base}04_train.html")
+    image = site.page.locator("div.cell", has_text="plot_learning_curves(history, caption(metrics))").locator("img").first
     image.scroll_into_view_if_needed()
     assert image.is_visible() and image.bounding_box()["width"] >= 600 and image.evaluate("image => image.naturalWidth") >= 600
 

@@ -13,10 +13,12 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import PATIENCE_S, ROOT, emotion_ser
 
-STORY = pages.STORY
+from emotion_ser import _HOME
+
+MAIN = pages.MAIN
 CHEAP = ("00_checks", "00_curate", "00d_own", "05d_refusals")
 ALL = os.environ.get("EMOTION_SER_TESTS") == "all"
-NAMES = sorted(sum(pages.parts().values(), [])) if ALL else [*STORY, *CHEAP]
+NAMES = sorted(sum(pages.parts().values(), [])) if ALL else [*MAIN, *CHEAP]
 
 
 def fresh(code, folder, cache):
@@ -45,7 +47,7 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(name, tmp_path, shared_cache
     fresh(code, here, shared_cache)
 
 
-@pytest.mark.parametrize("name", STORY)
+@pytest.mark.parametrize("name", MAIN)
 def test_a_page_begins_with_the_imports_that_it_needs(name):
     page = pages.tidy(ROOT / f"nbs/{name}.ipynb", {})
     folded = page.cells[1]
@@ -198,9 +200,66 @@ def test_a_page_describes_itself(built, name):
 def test_the_search_knows_the_glossary_and_no_test_code(built):
     index = json.loads(re.sub(r"^Search.setIndex\(|\)$", "", (built / "searchindex.js").read_text()))
     place = index["docnames"].index("glossary")
-    assert {"uar", "unweighted average recall", "lda", "ece", "emobox"} <= set(index["indexentries"])
-    assert all(len(found) == 1 and found[0][0] == place and found[0][2] for found in index["indexentries"].values())
+    assert {"uar", "unweighted average recall", "lda", "ece", "emobox", "fine-tune", "macro f1"} <= set(index["indexentries"])
+    for found in index["indexentries"].values():
+        assert [bool(anchor) for there, anchor, main in found] == [there == place for there, _, _ in found]
+        assert all(main for _, _, main in found)
+    explains = [index["docnames"][there] for there, _, _ in index["indexentries"]["uar"]]
+    assert explains == ["05_evaluate", "glossary"]
     assert "test_eq" not in index["terms"] and "frozenencod" in index["terms"]
+
+
+def test_words_for_the_search_are_entries_of_the_index():
+    assert pages.entries(pages.words_of("glossary", "F1, macro F1", "F measure")).count("! single: ") == 3
+    assert pages.words_of("faq", "My language?", None) == []
+    page = pages.own_page("faq", {})
+    assert "% search" not in page and page.index("! single: licence\n") > page.index("## May I use it commercially?")
+    assert {"UAR", "Confusion matrix"} <= set(pages.explained()["05_evaluate"])
+    assert {"Fine-tuning", "fine-tune"} <= set(pages.explained()["04b_finetune"])
+
+
+MODULES = [pages.Module(name, {}) for name in sum(pages.parts().values(), []) if pages.exports(name)]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_every_constructor_says_what_its_parameters_mean(module):
+    for name, node in module.symbols.items():
+        made = getattr(module.module, name)
+        if not isinstance(made, type) or not pages.constructor(made): continue
+        meant = {name: about.docment for name, about in pages.parameters(made).items() if name not in ("self", "settings")}
+        assert all(meant.values()), (made, meant)
+        entry, = (part for part in module.page().split("`````") if re.match(rf"\{{py:(class|exception)\}} {name}\W", part))
+        assert all(f"| `{one}` |" in entry for one in meant), entry
+
+
+def test_each_name_used_most_has_a_short_example_from_its_notebook():
+    found = {name: lesson for module in MODULES for name, lesson in module.lessons.items()}
+    assert set(found) == set(_HOME)
+    for name, (cell, code, said) in found.items():
+        assert name in set().union(*map(pages.reads, pages.statements(code))), name
+        assert len(code.splitlines()) <= 10 and len(said.splitlines()) <= 8 and "test_fail" not in code
+
+
+def test_an_example_leaves_out_what_fails_and_what_is_long():
+    cell = lambda text, name: nbformat.v4.new_code_cell(text, id=name)
+    long = cell("\n".join(["f(0)"] * 11), "long")
+    cells = [cell("#| export\ndef f(x): return x", "f"), cell("test_fail(lambda: f())", "fails"), long, cell("#| hide\nf(3)", "hidden"),
+             cell("y = f(2)\ntest_fail(lambda: f(1, 2))\ny", "shown")]
+    cells[-1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
+    assert pages.lesson(cells, "f", "f") == ("shown", "y = f(2)\ny", "2")
+    cells[-1].outputs[0].data["text/plain"] = "1\n" * 9
+    assert pages.lesson(cells, "f", "f")[2] == ""
+    with pytest.raises(ValueError, match="g: no lesson"): pages.lesson(cells, "g", "f")
+
+
+def test_a_wide_picture_is_known():
+    from base64 import b64encode
+    from io import BytesIO
+
+    from PIL import Image
+    out = BytesIO()
+    Image.new("RGB", (901, 7)).save(out, "PNG")
+    assert pages.png_width(b64encode(out.getvalue()).decode()) == 901
 
 
 def test_an_answer_is_folded_on_the_site(built):
