@@ -40,6 +40,14 @@ def made_here(notebook):
     return found
 
 
+def unguarded(notebook):
+    "Whether a notebook has cells that are slow, and nothing that makes Jupyter pass over them"
+    codes = ["".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    slow = any(re.search(r"^#\|\s*(slow|cuda|net)\b", code, re.M) for code in codes)
+    guarded = any("google.colab" in code and "skip_slow_cells()" in code for code in codes)
+    return [f"{notebook.name}: has slow cells, and its first cell does not call skip_slow_cells"] if slow and not guarded else []
+
+
 def modules():
     "The modules of the package, name -> syntax tree, in the order of their notebooks"
     trees = {}
@@ -70,5 +78,5 @@ def namesakes(trees):
 
 
 if __name__ == "__main__":
-    found = [line for notebook in sorted((ROOT / "nbs").glob("*.ipynb")) for look in (mixed, too_long, made_here) for line in look(notebook)]
+    found = [line for notebook in sorted((ROOT / "nbs").glob("*.ipynb")) for look in (mixed, too_long, made_here, unguarded) for line in look(notebook)]
     sys.exit("\n".join([*found, *lent(modules()), *namesakes(modules())]) or 0)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import ROOT, copy_sources, offline, run
-from imports import lent, made_here, mixed, namesakes, too_long
+from imports import lent, made_here, mixed, namesakes, too_long, unguarded
 
 import emotion_ser
 
@@ -110,6 +110,15 @@ def test_long_lines_and_the_machine_in_outputs_are_seen(tmp_path):
     line, = too_long(tmp_path / "n.ipynb")
     assert line.startswith("n.ipynb: cell long has a line of 127 characters: print(111")
     assert made_here(tmp_path / "n.ipynb") == ["n.ipynb: the output of cell long shows /tmp/abc"]
+
+
+def test_slow_cells_that_run_all_would_start_are_seen(tmp_path):
+    def notebook(*codes):
+        (tmp_path / "n.ipynb").write_text(json.dumps(dict(cells=[dict(cell_type="code", id="c", source=[code]) for code in codes])))
+        return unguarded(tmp_path / "n.ipynb")
+    colab = "if 'google.colab' in sys.modules: pass"
+    assert notebook(colab, "#| slow\ntrain()") == ["n.ipynb: has slow cells, and its first cell does not call skip_slow_cells"]
+    assert notebook(colab + "\nskip_slow_cells()", "#| slow\ntrain()") == notebook(colab, "train()") == []
 
 
 def test_what_holds_the_house_together_is_seen():
