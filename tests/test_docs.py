@@ -199,7 +199,7 @@ def test_the_search_finds_what_is_meant_first(words, site):
 
 @pytest.fixture(scope="module")
 def drawn():
-    "A confusion matrix of eight emotions as it is drawn today: width and height in inches, its numbers' size in points"
+    "A confusion matrix of eight emotions as it is drawn today: width and height in inches, its numbers in points"
     from emotion_ser.data import EMOTIONS
     fig = plot_confusion(np.array(EMOTIONS), np.array(EMOTIONS), "RAVDESS, whisper-base, layers all, mean+std")
     return *fig.get_size_inches(), min(text.get_fontsize() for text in fig.axes[0].texts)

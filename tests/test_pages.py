@@ -226,7 +226,8 @@ def test_every_constructor_says_what_its_parameters_mean(module):
     for name, node in module.symbols.items():
         made = getattr(module.module, name)
         if not isinstance(made, type) or not pages.constructor(made): continue
-        meant = {one: about.docment for one, about in pages.parameters(made).items() if one not in ("self", "settings")}
+        said = pages.parameters(made).items()
+        meant = {one: about.docment for one, about in said if one not in ("self", "settings")}
         assert all(meant.values()), (made, meant)
         entries = module.page().split("`````")
         entry, = (part for part in entries if re.match(rf"\{{py:(class|exception)\}} {name}\W", part))
