@@ -47,10 +47,11 @@ def leave_out_of_search(app, doctree):
 
 
 def find_sections(app, doctree):
-    "A word for the search finds the section that it stands in, one above the title the page; so each result has its text"
+    "A word for the search finds the section that it stands in, one above the title the page"
     for node in doctree.findall(addnodes.index):
         place = next(iter(node.parent["ids"]), "")
-        node["entries"] = [(kind, word, place if main else target, main, key) for kind, word, target, main, key in node["entries"]]
+        node["entries"] = [(kind, word, place if main else target, main, key)
+                           for kind, word, target, main, key in node["entries"]]
 
 
 def drop_empty_heads(app, doctree):

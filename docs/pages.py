@@ -124,7 +124,8 @@ class Module:
                    if isinstance(m, ast.FunctionDef) and (not m.name.startswith("_") or m.name == "__call__")]
         inner = [self.method(obj, m) for m in methods if ast.get_docstring(m)]
         kind = "exception" if issubclass(obj, Exception) else "class"
-        return directive(kind, name + made_with(obj), *self.described(obj), home, self.example(name), *inner, fence="`````")
+        parts = *self.described(obj), home, self.example(name), *inner
+        return directive(kind, name + made_with(obj), *parts, fence="`````")
 
     def described(self, obj):
         "The docstring, and the docments as a table"
@@ -194,7 +195,8 @@ def printed(cell, longest=8):
     "What a cell printed or showed, if that is text in a few lines"
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
     lines = "\n".join(text.rstrip() for text in texts if not text.startswith("<")).splitlines()
-    return "\n".join(lines) if len(lines) <= longest and not any(line.rstrip().endswith("\\") for line in lines) else ""
+    cut = any(line.rstrip().endswith("\\") for line in lines)  # a table that goes on below
+    return "" if cut or len(lines) > longest else "\n".join(lines)
 
 
 def names_of(node):
@@ -350,7 +352,7 @@ def png_width(text):
 
 
 def tidy(path, links, examples=()):
-    """A notebook for readers: no directives; hidden cells only so far as the code of the page needs them, its imports in
+    """A notebook for readers: no directives; hidden cells only so far as the page's code needs them, its imports in
     one folded cell at the top; helpers that no prose introduces, and cells that only show, folded; an anchor at each
     exported cell and at those that are examples, captions, names linked, pictures that open in full size"""
     nb, cells, section = nbformat.read(path, as_version=4), [], ""
@@ -374,10 +376,11 @@ def tidy(path, links, examples=()):
             if cell.id in examples: cells.append(nbformat.v4.new_markdown_cell(f"({path.stem}-{cell.id})="))
             if {"slow", "cuda", "net", "eval"} & set(marks): cell.metadata.setdefault("tags", []).append("on-demand")
             caption = marks.get("fig-cap", "").strip("\"'")
-            shown = {"image": {"alt": marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}", "scale": "100%"},
-                     **({"figure": {"caption": caption}} if caption else {})}
+            alt = marks.get("fig-alt", "").strip("\"'") or caption or f"figure: {section}"
+            shown = {"image": {"alt": alt, "scale": "100%"}, **({"figure": {"caption": caption}} if caption else {})}
             pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
-            if any(png_width(output["data"]["image/png"]) > 700 for output in pictures): shown["image"]["classes"] = "wide"
+            widths = [png_width(output["data"]["image/png"]) for output in pictures]
+            if max(widths, default=0) > 700: shown["image"]["classes"] = "wide"
             if caption and len(pictures) < len(cell.outputs):  # a caption is the picture's alone
                 cell.outputs = [output for output in cell.outputs if output not in pictures]
                 picture = nbformat.v4.new_code_cell(cell.source, outputs=pictures, metadata={"mystnb": shown, "tags": ["remove-input"]})
@@ -410,7 +413,7 @@ def only_helpers(code): return all(getattr(node, "name", "").startswith("_") for
 
 
 def shown_widgets(nb, states):
-    "The states of the widgets that the notebook shows, and of what they are made of; their pictures are called as their cell's are"
+    "The states of the widgets that the notebook shows and of their parts; their pictures are called as their cell's"
     todo, kept = [], {}
     for cell in nb.cells:
         named = re.findall(r"'model_id': '(\w+)'", str(cell.get("outputs")))
@@ -446,7 +449,8 @@ def system(c):
     tuned = f"top {c['finetune']} blocks fine-tuned" if c.get("finetune") else ""
     view = f"{c['pooling']} only" if c["pooling"] else ""
     front = f"front end {c['front']}" if c.get("front", "as-is") != "as-is" else ""
-    channels = {0: "", 1: "a copy through another channel"}.get(n := c.get("channels", 0), f"{n} copies through other channels")
+    n = c.get("channels", 0)
+    channels = {0: "", 1: "a copy through another channel"}.get(n, f"{n} copies through other channels")
     return ", ".join(filter(None, [HEADS[c["head"]], front, channels, "augmentation" * c["augment"], "normalised per speaker" * c["speaker_norm"], view, tuned, networks]))
 
 
@@ -491,7 +495,7 @@ def results():
     return re.sub(r"^% search: (.*)\n", lambda m: entries(m[1].split(", ")), text, flags=re.M)
 
 
-SECTION = re.compile(r"^## (.*)\n(?:% search: (.*)\n)?", re.M)  # of a page in this folder: its heading, words for the search
+SECTION = re.compile(r"^## (.*)\n(?:% search: (.*)\n)?", re.M)  # its heading, words for the search
 
 
 def entries(words):
@@ -544,9 +548,11 @@ def write(folder):
     for module in modules: (folder / f"api/{module.name}.md").write_text(module.page())
     by_name = {module.name: module for module in modules}
     most_used = "\n".join(by_name[home].line(name) for name, home in emotion_ser._HOME.items())
-    index = "\n\n".join(f"## [{m.name}]({m.name}.md)\n\n{m.module.__doc__ or ''}\n\n" + "\n".join(map(m.line, m.symbols)) for m in modules)
+    index = "\n\n".join("\n".join([f"## [{m.name}]({m.name}.md)\n\n{m.module.__doc__ or ''}\n", *map(m.line, m.symbols)])
+                        for m in modules)
+    tree = "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(f"{m.name} <{m.name}>" for m in modules) + "\n```"
     (folder / "api/index.md").write_text((Path(__file__).parent / "api.md").read_text().format(
-        most_used=most_used, index=index, toc=toc.format("", "\n".join(f"{m.name} <{m.name}>" for m in modules)).replace(":caption: \n", "").replace(":hidden:", ":maxdepth: 1")))
+        most_used=most_used, index=index, toc=tree))
     (folder / "results.md").write_text(results())
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
     shutil.copy(Path(__file__).parent / "static/colab.svg", folder)

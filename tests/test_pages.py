@@ -200,7 +200,7 @@ def test_a_page_describes_itself(built, name):
 def test_the_search_knows_the_glossary_and_no_test_code(built):
     index = json.loads(re.sub(r"^Search.setIndex\(|\)$", "", (built / "searchindex.js").read_text()))
     place = index["docnames"].index("glossary")
-    assert {"uar", "unweighted average recall", "lda", "ece", "emobox", "fine-tune", "macro f1"} <= set(index["indexentries"])
+    assert {"uar", "unweighted average recall", "lda", "ece", "fine-tune", "macro f1"} <= set(index["indexentries"])
     for found in index["indexentries"].values():
         assert [bool(anchor) for there, anchor, main in found] == [there == place for there, _, _ in found]
         assert all(main for _, _, main in found)
@@ -226,9 +226,11 @@ def test_every_constructor_says_what_its_parameters_mean(module):
     for name, node in module.symbols.items():
         made = getattr(module.module, name)
         if not isinstance(made, type) or not pages.constructor(made): continue
-        meant = {name: about.docment for name, about in pages.parameters(made).items() if name not in ("self", "settings")}
+        said = pages.parameters(made).items()
+        meant = {one: about.docment for one, about in said if one not in ("self", "settings")}
         assert all(meant.values()), (made, meant)
-        entry, = (part for part in module.page().split("`````") if re.match(rf"\{{py:(class|exception)\}} {name}\W", part))
+        entries = module.page().split("`````")
+        entry, = (part for part in entries if re.match(rf"\{{py:(class|exception)\}} {name}\W", part))
         assert all(f"| `{one}` |" in entry for one in meant), entry
 
 
@@ -243,8 +245,8 @@ def test_each_name_used_most_has_a_short_example_from_its_notebook():
 def test_an_example_leaves_out_what_fails_and_what_is_long():
     cell = lambda text, name: nbformat.v4.new_code_cell(text, id=name)
     long = cell("\n".join(["f(0)"] * 11), "long")
-    cells = [cell("#| export\ndef f(x): return x", "f"), cell("test_fail(lambda: f())", "fails"), long, cell("#| hide\nf(3)", "hidden"),
-             cell("y = f(2)\ntest_fail(lambda: f(1, 2))\ny", "shown")]
+    cells = [cell("#| export\ndef f(x): return x", "f"), cell("test_fail(lambda: f())", "fails"), long,
+             cell("#| hide\nf(3)", "hidden"), cell("y = f(2)\ntest_fail(lambda: f(1, 2))\ny", "shown")]
     cells[-1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
     assert pages.lesson(cells, "f", "f") == ("shown", "y = f(2)\ny", "2")
     cells[-1].outputs[0].data["text/plain"] = "1\n" * 9
