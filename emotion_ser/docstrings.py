@@ -149,7 +149,7 @@ def write_docstrings(
 # %% ../nbs/83_docstrings.ipynb #loader
 class DocstringLoader(SourceFileLoader):
     "Compiles a module with what its comments say of parameters in its docstrings"
-    def source_to_code(self, data, path, *, _optimize=-1):
+    def source_to_code(self, data, path, *more, _optimize=-1):  # more: what later Pythons may add
         tree = with_docstrings(data if isinstance(data, str) else data.decode())
         return compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
 
