@@ -16,7 +16,6 @@ readme = re.sub(r"(!\[[^\]]*\]\()(?=nbs/)", rf"\1{cfg['git_url']}/raw/{cfg['bran
 readme = re.sub(r"\]\((?=nbs/|docs/)", f"]({cfg['git_url']}/blob/{cfg['branch']}/", readme)
 
 
-
 class BuildPy(build_py):
     "Modules with what their comments say of parameters in their docstrings, where editors read it"
 

@@ -20,6 +20,7 @@ from fastcore.docments import docments
 
 import emotion_ser
 from emotion_ser.core import read_run
+from emotion_ser.docstrings import parameters_of
 from emotion_ser.evaluate import interval_text
 
 ROOT = Path(__file__).parent.parent
@@ -170,8 +171,9 @@ def parameters(obj):
     comments = {}
     for base in obj.__mro__:
         if not base.__module__.startswith("emotion_ser"): continue
-        for name, about in re.findall(r"^    (\w+): [^#\n]*#\s+(.*)$", inspect.getsource(base), re.M):
-            comments.setdefault(name, about)
+        text = textwrap.dedent(inspect.getsource(base))
+        for name, _, about in parameters_of(ast.parse(text).body[0], text.split("\n")):
+            if about: comments.setdefault(name, about)
     return {name: SimpleNamespace(anno=p.annotation, docment=comments.get(name))
             for name, p in inspect.signature(obj).parameters.items()}
 

@@ -241,14 +241,14 @@ def plot_confusion(
     if prediction is not None: counts = confusion(counts, prediction)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     texts = (100 * share).map("{:.0f}%".format) + counts.map("\n({})".format)
-    size = max(3.2, 0.5 * len(counts))  # of the matrix, in inches
-    fig, ax = plt.subplots(figsize=(size + 1.2, size + 1.4), layout="constrained")
+    size = max(3.9, 0.6 * len(counts))  # of the matrix, in inches
+    fig, ax = plt.subplots(figsize=(size + 1.5, size + 1.7), layout="constrained")
     sns.heatmap(
         share, annot=texts.where(counts > 0, ""), fmt="", ax=ax,
-        cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=12), cbar=False)
-    lines = [fill(line, int(13 * size)) for line in title.splitlines()]
-    ax.set_title("\n".join(lines), fontsize=11)
-    ax.tick_params(labelsize=12, length=0)
+        cmap="Blues", vmin=0, vmax=1, annot_kws=dict(size=14.5), cbar=False)
+    lines = [fill(line, int(11 * size)) for line in title.splitlines()]
+    ax.set_title("\n".join(lines), fontsize=13)
+    ax.tick_params(labelsize=14, length=0)
     ax.tick_params(axis="y", rotation=0)
     if len(counts) > 3: plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     return fig

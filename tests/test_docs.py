@@ -246,9 +246,9 @@ def test_every_recorded_table_is_listed_with_the_notebook_that_makes_it():
         assert row and all(f"nbs/{name}.ipynb" in row for name in made), file.stem
 
 
-def test_learning_curves_are_large_enough_to_read(site):
-    site.page.goto(f"{site.base}04_train.html")
-    code = "plot_learning_curves(history, caption(metrics))"
+@pytest.mark.parametrize("name, code", [("04_train", "plot_learning_curves(history, caption(metrics))"), ("05_evaluate", 'show("whisper-base_actor-holdout_tuned")')])
+def test_figures_are_large_enough_to_read(site, name, code):
+    site.page.goto(f"{site.base}{name}.html")
     image = site.page.locator("div.cell", has_text=code).locator("img").first
     image.scroll_into_view_if_needed()
     assert image.is_visible() and image.bounding_box()["width"] >= 600 and image.evaluate("image => image.naturalWidth") >= 600
