@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import nbformat
 import pages
@@ -218,11 +219,16 @@ def test_words_for_the_search_are_entries_of_the_index():
     assert {"Fine-tuning", "fine-tune"} <= set(pages.explained()["04b_finetune"])
 
 
-MODULES = [pages.Module(name, {}) for name in sum(pages.parts().values(), []) if pages.exports(name)]
+MODULES = [name for name in sum(pages.parts().values(), []) if pages.exports(name)]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_every_constructor_says_what_its_parameters_mean(module):
+@cache
+def module_of(notebook): return pages.Module(notebook, {})
+
+
+@pytest.mark.parametrize("notebook", MODULES)
+def test_every_constructor_says_what_its_parameters_mean(notebook):
+    module = module_of(notebook)
     for name, node in module.symbols.items():
         made = getattr(module.module, name)
         if not isinstance(made, type) or not pages.constructor(made): continue
@@ -235,7 +241,7 @@ def test_every_constructor_says_what_its_parameters_mean(module):
 
 
 def test_each_name_used_most_has_a_short_example_from_its_notebook():
-    found = {name: lesson for module in MODULES for name, lesson in module.lessons.items()}
+    found = {name: lesson for module in map(module_of, MODULES) for name, lesson in module.lessons.items()}
     assert set(found) == set(_HOME)
     for name, (cell, code, said) in found.items():
         assert name in set().union(*map(pages.reads, pages.statements(code))), name
